@@ -1,0 +1,395 @@
+"""Stopping and letting go: the guard before a run, engage with its barrier, disengage.
+
+Theory of operation. Engaging commits the latch first, so that no later claim succeeds, then writes
+the shared state; each is tried whatever the other's fate. Every claim holds the latch's row locked
+until its commit, so once the latch has moved, the orders found SENDING or UNKNOWN are all that can
+still be on the wire: the barrier waits for those. Disengaging writes the shared state first and the
+latch last. Whoever moves the latch does so by compare-and-set, and is told when another was faster.
+"""
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+from attrs import evolve, frozen
+
+from orchestrator_core.errors import (
+    InvalidRequest,
+    MalformedReply,
+    PortError,
+    TradingHalted,
+    Unavailable,
+)
+from orchestrator_core.kill_switch import (
+    FIRST_EPOCH,
+    Absent,
+    Disengagement,
+    Engagement,
+    FollowUp,
+    Halted,
+    KillSwitchState,
+    Latch,
+    LatchReading,
+    SharedReading,
+    SwitchState,
+    Trading,
+    Unreadable,
+    Verdict,
+    judge,
+)
+from orchestrator_core.lifecycle import IN_FLIGHT
+from orchestrator_core.ports import BreakerState, Clock, KillSwitch, RunPorts, RunRepository
+from orchestrator_core.runs import OpenOrder
+
+BARRIER_POLL_SECONDS = 0.02
+MAX_SWAPS = 8
+
+
+@frozen
+class SwitchReading:
+    """Both stores as they were read, and what they mean together."""
+
+    shared: SharedReading
+    latch: LatchReading
+
+    @property
+    def verdict(self) -> Verdict:
+        """What both stores mean together."""
+        return judge(self.shared, self.latch)
+
+
+async def read_switch(kill_switch: KillSwitch, runs: RunRepository) -> SwitchReading:
+    """Read both stores; a store that fails becomes `Unreadable`."""
+    return SwitchReading(await read_shared(kill_switch), await read_latch(runs))
+
+
+async def read_shared(kill_switch: KillSwitch) -> SharedReading:
+    """Read the shared state; never raises for a store's failure."""
+    try:
+        return await kill_switch.read() or Absent()
+    except PortError as error:
+        return Unreadable(error.cause)
+
+
+async def read_latch(runs: RunRepository) -> LatchReading:
+    """Read the latch; never raises for a store's failure."""
+    try:
+        return await runs.read_latch() or Absent()
+    except PortError as error:
+        return Unreadable(error.cause)
+
+
+async def guard(ports: RunPorts) -> Latch:
+    """Return the latch, disengaged, if orders may leave now.
+
+    A follow-up that the stores ask for is done first.
+
+    Raises:
+        TradingHalted: Engaged, or in doubt, or the circuit breaker blocks.
+        Unavailable: The run database does not answer, and nothing says that trading is engaged.
+
+    """
+    reading = await read_switch(ports.kill_switch, ports.runs)
+    verdict = reading.verdict
+    if isinstance(verdict, Halted) and verdict.follow_up is not None:
+        await follow(reading, ports.kill_switch, ports.runs, ports.clock)
+        reading = await read_switch(ports.kill_switch, ports.runs)
+        verdict = reading.verdict
+    if isinstance(verdict, Halted):
+        if isinstance(reading.latch, Unreadable) and not verdict.engaged:
+            raise Unavailable("runs", "read_latch", reading.latch.cause)
+        raise_halted(verdict)
+    if not isinstance(reading.latch, Latch):
+        raise TradingHalted("the latch is missing", engaged=False)
+    await _guard_breaker(ports, reading.latch)
+    return reading.latch
+
+
+def raise_halted(halted: Halted) -> NoReturn:
+    """Raise what a halted verdict means for a run."""
+    raise TradingHalted(
+        halted.reason,
+        engaged=halted.engaged,
+        engaged_by=halted.engaged_by,
+        engaged_at=halted.engaged_at,
+    )
+
+
+async def _guard_breaker(ports: RunPorts, latch: Latch) -> None:
+    if ports.breaker is None:
+        return
+    try:
+        breaker = await ports.breaker.read()
+    except PortError as error:
+        raise TradingHalted(f"circuit breaker unreadable: {error.cause}", engaged=False) from error
+    if breaker is None:
+        if latch.breaker_seen:
+            raise TradingHalted("circuit breaker state is gone", engaged=False)
+        return
+    if not latch.breaker_seen:
+        await ports.runs.swap_latch(latch, evolve(latch, breaker_seen=True))
+    if breaker.state is BreakerState.TRIPPED:
+        reason = breaker.reason or "no reason given"
+        raise TradingHalted(f"circuit breaker tripped: {reason}", engaged=True)
+
+
+async def follow(
+    reading: SwitchReading, kill_switch: KillSwitch, runs: RunRepository, clock: Clock
+) -> None:
+    """Bring one store to what a person did through the other, by compare-and-set.
+
+    A store that fails meanwhile leaves the verdict halted, to be followed up next time.
+    """
+    verdict, shared, latch = reading.verdict, reading.shared, reading.latch
+    if not isinstance(verdict, Halted) or not isinstance(shared, KillSwitchState):
+        return
+    try:
+        match verdict.follow_up, latch:
+            case FollowUp.TAKE_OVER, Absent():
+                await _take_over(shared, kill_switch, runs, clock)
+            case FollowUp.ENGAGE_LATCH, Latch():
+                raised = Latch(
+                    engaged=True,
+                    epoch=latch.epoch + 1,
+                    changed_by=shared.engaged_by or "another service",
+                    reason=shared.engagement_reason or "no reason given",
+                    changed_at=clock.now(),
+                    breaker_seen=latch.breaker_seen,
+                )
+                if await runs.swap_latch(latch, raised):
+                    await kill_switch.stamp(shared, latch_epoch=raised.epoch)
+            case FollowUp.RELEASE_LATCH, Latch():
+                released = evolve(
+                    latch,
+                    engaged=False,
+                    changed_by=shared.disengaged_by or "another service",
+                    reason=shared.disengagement_notes or "disengaged through another service",
+                    changed_at=clock.now(),
+                )
+                await runs.swap_latch(latch, released)
+            case FollowUp.STAMP_SHARED, Latch():
+                await kill_switch.stamp(shared, latch_epoch=latch.epoch)
+            case _:
+                return
+    except PortError:
+        return
+
+
+async def _take_over(
+    shared: KillSwitchState, kill_switch: KillSwitch, runs: RunRepository, clock: Clock
+) -> None:
+    # The shared state is stamped first: a crash between the two leaves a state with an epoch on a
+    # database without a latch, which the next start takes over as it stands.
+    epoch = shared.latch_epoch or FIRST_EPOCH
+    if shared.latch_epoch != epoch and not await kill_switch.stamp(shared, latch_epoch=epoch):
+        return
+    engaged = shared.state is SwitchState.ENGAGED
+    who = shared.engaged_by if engaged else shared.disengaged_by
+    await runs.swap_latch(
+        None,
+        Latch(
+            engaged=engaged,
+            epoch=epoch,
+            changed_by=who or "first start",
+            reason=(shared.engagement_reason if engaged else None) or "taken over as found",
+            changed_at=clock.now(),
+        ),
+    )
+
+
+@frozen
+class SwitchStatus:
+    """Both stores and what they mean, for an operator."""
+
+    reading: SwitchReading
+    verdict: Verdict
+
+
+@frozen
+class EngageAnswer:
+    """What engaging brought.
+
+    Attributes:
+        state: The shared state; None where it could not be written.
+        latch: The latch; None where it could not be moved.
+        durable: The latch holds.
+        shared: The shared state holds.
+        drained: No order is SENDING or UNKNOWN: none is on the wire, and none can start.
+        in_flight: Orders SENDING or UNKNOWN when the wait ended.
+        unresolved: Orders that wait for an operator.
+        cause: What failed, where a store does not hold.
+
+    """
+
+    state: KillSwitchState | None
+    latch: Latch | None
+    durable: bool
+    shared: bool
+    drained: bool
+    in_flight: tuple[OpenOrder, ...]
+    unresolved: tuple[OpenOrder, ...]
+    cause: str | None = None
+
+
+class AlreadyInState(InvalidRequest):
+    """The switch stands already where it was asked to go."""
+
+
+async def engage(
+    engagement: Engagement,
+    *,
+    kill_switch: KillSwitch,
+    runs: RunRepository,
+    clock: Clock,
+    wait_seconds: float,
+) -> EngageAnswer:
+    """Stop all trading, then wait until nothing is on the wire.
+
+    Args:
+        engagement: Who stops, and why.
+        kill_switch: The shared half.
+        runs: The run database, which holds the latch and the orders.
+        clock: Waits between looks.
+        wait_seconds: How long to wait for orders in flight.
+
+    Raises:
+        AlreadyInState: Both stores were engaged already.
+
+    """
+    causes = []
+    shared_before = await read_shared(kill_switch)
+    latch: Latch | None = None
+    try:
+        latch = await _raise_latch(engagement, shared_before, runs)
+    except PortError as error:
+        causes.append(f"run database: {error.cause}")
+    state: KillSwitchState | None = None
+    try:
+        change = await kill_switch.engage(
+            engagement, latch_epoch=None if latch is None else latch.epoch
+        )
+        state = change.state
+    except PortError as error:
+        causes.append(f"shared state: {error.cause}")
+    drained, in_flight, unresolved = await _drain(runs, clock, wait_seconds)
+    return EngageAnswer(
+        state=state,
+        latch=latch,
+        durable=latch is not None,
+        shared=state is not None,
+        drained=drained and latch is not None,
+        in_flight=in_flight,
+        unresolved=unresolved,
+        cause="; ".join(causes) or None,
+    )
+
+
+async def _raise_latch(engagement: Engagement, shared: SharedReading, runs: RunRepository) -> Latch:
+    """Engage the latch at a new epoch; raise the epoch too where only the other half was missing.
+
+    A disengage under way holds the old epoch, and so cannot finish after this.
+    """
+    shared_engaged = isinstance(shared, KillSwitchState) and shared.state is SwitchState.ENGAGED
+    shared_epoch = shared.latch_epoch if isinstance(shared, KillSwitchState) else None
+    for _ in range(MAX_SWAPS):
+        current = await runs.read_latch()
+        if current is not None and current.engaged and shared_engaged:
+            raise AlreadyInState("kill_switch", "the kill switch is engaged already")
+        raised = Latch(
+            engaged=True,
+            epoch=(current.epoch + 1 if current is not None else (shared_epoch or FIRST_EPOCH) + 1),
+            changed_by=engagement.operator,
+            reason=engagement.reason,
+            changed_at=engagement.at,
+            breaker_seen=current is not None and current.breaker_seen,
+        )
+        if await runs.swap_latch(current, raised):
+            return raised
+    raise Unavailable("runs", "swap_latch", "the latch keeps changing under us")
+
+
+async def _drain(
+    runs: RunRepository, clock: Clock, wait_seconds: float
+) -> tuple[bool, tuple[OpenOrder, ...], tuple[OpenOrder, ...]]:
+    until = clock.monotonic() + wait_seconds
+    while True:
+        try:
+            found = await runs.open_orders()
+        except PortError:
+            return False, (), ()
+        in_flight, unresolved = split_open(found)
+        if not in_flight or clock.monotonic() >= until:
+            return not in_flight, in_flight, unresolved
+        await clock.sleep(BARRIER_POLL_SECONDS)
+
+
+def split_open(
+    orders: Sequence[OpenOrder],
+) -> tuple[tuple[OpenOrder, ...], tuple[OpenOrder, ...]]:
+    """Return the orders that may be on the wire, and those that wait for an operator."""
+    in_flight = tuple(order for order in orders if order.state in IN_FLIGHT)
+    unresolved = tuple(order for order in orders if order.state not in IN_FLIGHT)
+    return in_flight, unresolved
+
+
+async def disengage(
+    disengagement: Disengagement,
+    *,
+    kill_switch: KillSwitch,
+    runs: RunRepository,
+) -> KillSwitchState:
+    """Let trading go on; also re-creates a state that is missing, corrupt or an old copy.
+
+    Raises:
+        AlreadyInState: Orders may leave already.
+        Unavailable: A store cannot be asked; the switch still halts.
+        OutcomeUnknown: A store may have been written; the switch may or may not halt.
+        TradingHalted: Somebody engaged it meanwhile; the switch still halts.
+
+    """
+    latch = await runs.read_latch()
+    shared = await _readable(kill_switch)
+    if isinstance(judge(shared, latch or Absent()), Trading):
+        raise AlreadyInState("kill_switch", "the kill switch is not engaged")
+    epoch = (
+        latch.epoch
+        if latch is not None
+        else max(FIRST_EPOCH, (isinstance(shared, KillSwitchState) and shared.latch_epoch) or 0)
+    )
+    change = await kill_switch.disengage(disengagement, latch_epoch=epoch)
+    released = Latch(
+        engaged=False,
+        epoch=epoch,
+        changed_by=disengagement.operator,
+        reason=disengagement.notes or "disengaged",
+        changed_at=disengagement.at,
+        breaker_seen=latch is not None and latch.breaker_seen,
+    )
+    if not await runs.swap_latch(latch, released):
+        raise TradingHalted("another operator changed the kill switch meanwhile", engaged=True)
+    return change.state
+
+
+async def initialise(
+    disengagement: Disengagement,
+    *,
+    kill_switch: KillSwitch,
+    runs: RunRepository,
+) -> KillSwitchState:
+    """Create the state where there is none, by name.
+
+    Raises:
+        AlreadyInState: There is a state: engaged, or letting orders through.
+        Unavailable: A store cannot be asked; nothing was created.
+
+    """
+    verdict = judge(await _readable(kill_switch), await runs.read_latch() or Absent())
+    if isinstance(verdict, Halted) and verdict.engaged:
+        raise AlreadyInState("kill_switch", "the kill switch is engaged: disengage it instead")
+    return await disengage(disengagement, kill_switch=kill_switch, runs=runs)
+
+
+async def _readable(kill_switch: KillSwitch) -> SharedReading:
+    try:
+        return await kill_switch.read() or Absent()
+    except MalformedReply as error:
+        return Unreadable(error.cause)

@@ -1,0 +1,89 @@
+"""Pre-trade controls: each a named check that yields a coded denial.
+
+A check is a pure function of one order, its price and the limits. It answers None, or a `Denial`
+that carries the figures compared. The first denial of `ORDER_CHECKS` stands.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from enum import StrEnum
+
+from attrs import frozen
+
+from orchestrator_core.model import OrderIntent
+from orchestrator_core.money import multiply
+
+
+class DenialCode(StrEnum):
+    """Which control denied an order."""
+
+    MAX_ORDER_QTY = "MAX_ORDER_QTY"
+    MAX_ORDER_NOTIONAL = "MAX_ORDER_NOTIONAL"
+
+
+@frozen
+class Limits:
+    """The bounds in force.
+
+    Attributes:
+        max_order_qty: Shares an order; None leaves it open.
+        max_order_notional: Account currency an order; None leaves it open.
+        max_signal_weight: |weight| of one signal.
+        max_side_weight: Sum of the long, and of the short weights of one batch.
+        max_price_age_seconds: Oldest price that may be traded on.
+        max_price_lead_seconds: How far a price's time may run ahead of our clock.
+
+    """
+
+    max_order_qty: int | None = None
+    max_order_notional: Decimal | None = None
+    max_signal_weight: Decimal = Decimal(1)
+    max_side_weight: Decimal = Decimal(1)
+    max_price_age_seconds: float = 30.0
+    max_price_lead_seconds: float = 5.0
+
+
+@frozen
+class Denial:
+    """A control's no, with the figures it compared."""
+
+    code: DenialCode
+    figures: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return " ".join([str(self.code), *(f"{name}={value}" for name, value in self.figures)])
+
+
+def deny_excess_qty(intent: OrderIntent, _price: Decimal, limits: Limits) -> Denial | None:
+    """Deny an order of more shares than `max_order_qty`."""
+    bound = limits.max_order_qty
+    if bound is None or intent.qty <= bound:
+        return None
+    return Denial(DenialCode.MAX_ORDER_QTY, (("qty", f"{intent.qty}"), ("limit", f"{bound}")))
+
+
+def deny_excess_notional(intent: OrderIntent, price: Decimal, limits: Limits) -> Denial | None:
+    """Deny an order worth more than `max_order_notional` at the price it was sized with."""
+    bound = limits.max_order_notional
+    if bound is None:
+        return None
+    notional = multiply(price, intent.qty)
+    if notional <= bound:
+        return None
+    return Denial(
+        DenialCode.MAX_ORDER_NOTIONAL, (("notional", f"{notional}"), ("limit", f"{bound}"))
+    )
+
+
+OrderCheck = Callable[[OrderIntent, Decimal, Limits], Denial | None]
+
+ORDER_CHECKS: tuple[OrderCheck, ...] = (deny_excess_qty, deny_excess_notional)
+
+
+def first_denial(intent: OrderIntent, price: Decimal, limits: Limits) -> Denial | None:
+    """Return the first denial of an order, or None if every control lets it through."""
+    for check in ORDER_CHECKS:
+        denial = check(intent, price, limits)
+        if denial is not None:
+            return denial
+    return None

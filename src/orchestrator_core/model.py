@@ -1,0 +1,179 @@
+"""The nouns: signals, quotes, positions, orders and what the gateway says of them.
+
+Each is frozen and valid from birth. Money is `Decimal` in account currency, quantities are whole
+shares, times are aware UTC. Weights and returns stay the floats that the strategy sent; they enter
+arithmetic through `orchestrator_core.money.decimal_of`.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from math import isfinite
+from typing import Any
+
+from attrs import Attribute, field, frozen
+
+from orchestrator_core.identifiers import ClientOrderId, Symbol
+from orchestrator_core.money import ZERO, has_few_digits
+
+
+class Side(StrEnum):
+    """Direction of an order."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class OrderType(StrEnum):
+    """How an order is priced."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+
+
+class TimeInForce(StrEnum):
+    """How long an order stands."""
+
+    DAY = "day"
+    GTC = "gtc"
+    IOC = "ioc"
+    FOK = "fok"
+
+
+def _require_finite(_instance: object, attribute: "Attribute[float]", value: float) -> None:
+    if not isfinite(value):
+        raise ValueError(f"{attribute.name}: expected a finite number, got {value!r}")
+
+
+def _require_positive(_instance: object, attribute: "Attribute[Decimal]", value: Decimal) -> None:
+    if not (value.is_finite() and value > 0 and has_few_digits(value)):
+        raise ValueError(f"{attribute.name}: expected a finite number above zero, got {value}")
+
+
+def _require_utc(_instance: object, attribute: "Attribute[datetime]", value: datetime) -> None:
+    if value.tzinfo is not UTC:
+        raise ValueError(f"{attribute.name}: expected a time in UTC, got {value!r}")
+
+
+@frozen
+class Signal:
+    """One symbol of a strategy's answer.
+
+    Attributes:
+        predicted_return: Strategy's forecast, a fraction.
+        rank: 1 is the strategy's first choice.
+        target_weight: Fraction of capital; positive long, negative short.
+
+    """
+
+    symbol: Symbol
+    predicted_return: float = field(validator=_require_finite)
+    rank: int
+    target_weight: float = field(validator=_require_finite)
+
+
+@frozen
+class SignalBatch:
+    """A strategy's whole answer for one date.
+
+    Attributes:
+        signals: As received, in the strategy's order.
+        as_of_date: The date that the strategy says it answers for.
+        num_signals: Count that the strategy declares.
+        metadata: The strategy's own words, stored and shown as they came.
+
+    """
+
+    signals: tuple[Signal, ...]
+    as_of_date: date
+    num_signals: int
+    metadata: Mapping[str, Any] = field(factory=dict, hash=False)
+
+
+@frozen
+class Quote:
+    """A price, per share, with where and when it was seen."""
+
+    symbol: Symbol
+    price: Decimal = field(validator=_require_positive)
+    as_of: datetime = field(validator=_require_utc)
+    source: str
+
+
+@frozen
+class NoQuote:
+    """Why a symbol has no usable price."""
+
+    symbol: Symbol
+    reason: str
+
+
+@frozen
+class Position:
+    """Shares held; negative when short."""
+
+    symbol: Symbol
+    qty: int
+
+
+@frozen
+class OrderIntent:
+    """A sized order, fit to be sent. Its bytes never change once sent.
+
+    Attributes:
+        qty: Whole shares, greater than zero.
+
+    """
+
+    client_order_id: ClientOrderId
+    symbol: Symbol
+    side: Side
+    qty: int = field()
+    order_type: OrderType = OrderType.MARKET
+    time_in_force: TimeInForce = TimeInForce.DAY
+    leg: int = 0
+
+    @qty.validator
+    def _require_shares(self, _attribute: "Attribute[int]", value: int) -> None:
+        if type(value) is not int or value <= 0:
+            raise ValueError(f"qty: expected whole shares above zero, got {value!r}")
+
+
+@frozen
+class OrderReport:
+    """What the gateway said of one order.
+
+    Attributes:
+        status: The gateway's own word, such as `accepted` or `filled`.
+        gateway_order_id: The id that the gateway answers under; ours, unless it is id-blind.
+        filled_qty: Shares; the gateway may report fractions.
+        filled_avg_price: Account currency per share.
+
+    """
+
+    status: str
+    gateway_order_id: str
+    broker_order_id: str | None = None
+    filled_qty: Decimal = ZERO
+    filled_avg_price: Decimal | None = None
+    message: str | None = None
+
+
+@frozen
+class SafetyFlags:
+    """Which brakes a service claims to have on."""
+
+    dry_run: bool
+    alpaca_paper: bool
+    circuit_breaker_enabled: bool
+
+    def is_as_safe_as(self, claimed: "SafetyFlags") -> bool:
+        """Whether every order sent here ends at least as harmless as `claimed` says."""
+        if claimed.dry_run:
+            return self.dry_run
+        if claimed.alpaca_paper:
+            return self.dry_run or self.alpaca_paper
+        return True

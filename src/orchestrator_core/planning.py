@@ -1,0 +1,188 @@
+"""The decision: from a snapshot of everything known to a plan of orders.
+
+`plan_orders` is pure, total and deterministic. The snapshot holds all that it reads, the decision
+time included, so a stored run can be derived again.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from attrs import frozen
+
+from orchestrator_core.identifiers import ClientOrderId, Decision, Symbol
+from orchestrator_core.limits import Denial, Limits, first_denial
+from orchestrator_core.model import NoQuote, OrderIntent, Quote, Side, Signal, SignalBatch
+from orchestrator_core.money import decimal_of
+from orchestrator_core.requests import RunRequest
+from orchestrator_core.sizing import Sizing, SizingPolicy, size_position
+
+
+class SkipReason(StrEnum):
+    """Why a signal needs no order."""
+
+    ZERO_WEIGHT = "zero_weight"
+    LESS_THAN_ONE_SHARE = "qty_less_than_one_share"
+    PRICE_UNAVAILABLE = "price_unavailable"
+    DRY_RUN = "dry_run"
+
+
+@frozen
+class PlanningPolicy:
+    """Sizing and limits in force for one run."""
+
+    sizing: SizingPolicy
+    limits: Limits
+
+
+@frozen
+class Snapshot:
+    """Everything that a plan is derived from.
+
+    Attributes:
+        decision: Identity of what is decided.
+        request: The request that the run is held to.
+        policy: Sizing and limits in force.
+        batch: The signals as received.
+        quotes: One answer a symbol that has a weight, in the signals' order.
+        decided_at: Time that price ages are measured at.
+        code_version: Version of this library.
+
+    """
+
+    decision: Decision
+    request: RunRequest
+    policy: PlanningPolicy
+    batch: SignalBatch
+    quotes: tuple[Quote | NoQuote, ...]
+    decided_at: datetime
+    code_version: str
+
+
+@frozen
+class SizingDecision:
+    """One signal's way from weight to order, or to the reason why there is none.
+
+    Attributes:
+        signal: The signal as received.
+        quote: The price it was sized with, or why there is none; None if none was needed.
+        sizing: The steps to shares; None if it stopped before.
+        intent: The order; present also when it was denied or is not to be sent.
+        skip: Why nothing is sent.
+        skip_detail: What was wrong, for `PRICE_UNAVAILABLE`.
+        denial: The control that denied the order.
+
+    """
+
+    signal: Signal
+    quote: Quote | NoQuote | None = None
+    sizing: Sizing | None = None
+    intent: OrderIntent | None = None
+    skip: SkipReason | None = None
+    skip_detail: str | None = None
+    denial: Denial | None = None
+
+    @property
+    def is_to_be_sent(self) -> bool:
+        """Whether an order follows."""
+        return self.intent is not None and self.skip is None and self.denial is None
+
+
+@frozen
+class OrderPlan:
+    """One decision a signal, in the signals' order."""
+
+    decisions: tuple[SizingDecision, ...]
+
+    @property
+    def intents(self) -> tuple[OrderIntent, ...]:
+        """The orders to be sent, in the order of sending: see `sending_order`."""
+        return sending_order(self.decisions)
+
+
+def price_problem(as_of: datetime, now: datetime, limits: Limits) -> str | None:
+    """Say why a price of that time may not be traded on now, or return None.
+
+    A price exactly as old as the limit is still good.
+    """
+    age = now - as_of
+    if age > timedelta(seconds=limits.max_price_age_seconds):
+        return f"stale, {age.total_seconds():.1f} s old, limit {limits.max_price_age_seconds:g} s"
+    if -age > timedelta(seconds=limits.max_price_lead_seconds):
+        return f"{-age.total_seconds():.1f} s ahead of our clock"
+    return None
+
+
+def plan_orders(snapshot: Snapshot, policy: PlanningPolicy) -> OrderPlan:
+    """Derive the plan: one decision a signal, in the signals' order."""
+    quotes = {quote.symbol: quote for quote in snapshot.quotes}
+    return OrderPlan(
+        tuple(
+            _decide(signal, quotes.get(signal.symbol), snapshot, policy)
+            for signal in snapshot.batch.signals
+        )
+    )
+
+
+def _decide(
+    signal: Signal, quote: Quote | NoQuote | None, snapshot: Snapshot, policy: PlanningPolicy
+) -> SizingDecision:
+    weight = decimal_of(signal.target_weight)
+    if weight == 0:
+        return SizingDecision(signal, quote, skip=SkipReason.ZERO_WEIGHT)
+    if not isinstance(quote, Quote):
+        detail = "no price" if quote is None else quote.reason
+        return SizingDecision(signal, quote, skip=SkipReason.PRICE_UNAVAILABLE, skip_detail=detail)
+    problem = price_problem(quote.as_of, snapshot.decided_at, policy.limits)
+    if problem is not None:
+        return SizingDecision(signal, quote, skip=SkipReason.PRICE_UNAVAILABLE, skip_detail=problem)
+    sizing = size_position(weight, quote.price, policy.sizing)
+    if sizing.shares == 0:
+        return SizingDecision(signal, quote, sizing, skip=SkipReason.LESS_THAN_ONE_SHARE)
+    intent = _intend(signal.symbol, weight, sizing.shares, snapshot.decision)
+    denial = first_denial(intent, quote.price, policy.limits)
+    skip = SkipReason.DRY_RUN if snapshot.request.dry_run and denial is None else None
+    return SizingDecision(signal, quote, sizing, intent, skip=skip, denial=denial)
+
+
+def _intend(symbol: Symbol, weight: Decimal, shares: int, decision: Decision) -> OrderIntent:
+    return OrderIntent(
+        client_order_id=decision.client_order_id(symbol),
+        symbol=symbol,
+        side=Side.BUY if weight > 0 else Side.SELL,
+        qty=shares,
+    )
+
+
+def sending_order(decisions: Iterable[SizingDecision]) -> tuple[OrderIntent, ...]:
+    """Return the orders to be sent: sells before buys, then by rank, symbol and leg."""
+    to_send = [
+        (decision.intent.side is Side.BUY, decision.signal.rank, decision.intent)
+        for decision in decisions
+        if decision.intent is not None and decision.is_to_be_sent
+    ]
+    to_send.sort(key=lambda item: (item[0], item[1], item[2].symbol, item[2].leg))
+    return tuple(intent for _, _, intent in to_send)
+
+
+def next_wave(pending: Sequence[OrderIntent], *, max_orders: int) -> tuple[OrderIntent, ...]:
+    """Return the head of `pending` that may be in flight together.
+
+    One side only, one leg a symbol, at most `max_orders`.
+    """
+    wave: list[OrderIntent] = []
+    symbols: set[Symbol] = set()
+    for intent in pending:
+        if len(wave) == max_orders or intent.side is not pending[0].side:
+            break
+        if intent.symbol in symbols:
+            break
+        symbols.add(intent.symbol)
+        wave.append(intent)
+    return tuple(wave)
+
+
+def ids_of(intents: Iterable[OrderIntent]) -> tuple[ClientOrderId, ...]:
+    """Return the order ids, in order."""
+    return tuple(intent.client_order_id for intent in intents)

@@ -1,0 +1,46 @@
+"""How this service runs: the same for every run."""
+
+from attrs import frozen
+
+from orchestrator_core.identifiers import StrategyId, TradingMode
+from orchestrator_core.limits import Limits
+from orchestrator_core.model import SafetyFlags
+
+
+@frozen
+class RunPolicy:
+    """How this service runs, the same for every run.
+
+    Attributes:
+        environment: Deployment name, part of the order identity.
+        strategy_id: Whose signals are traded.
+        limits: Bounds in force.
+        claimed_flags: The brakes that this service says are on.
+        allow_unverified_gateway: Trade although the gateway's flags cannot be read.
+        max_in_flight_orders: Orders a wave.
+        send_window_seconds: From the claim to the latest begin of a sending.
+        lease_seconds: Outlasts the longest wave; see `RunOpening`.
+        persist_seconds: How long outcomes of sent orders are tried to be recorded.
+        owner_wait_seconds: How long a run waits for the orders that it adopted.
+        code_version: Version that decides.
+
+    """
+
+    environment: str
+    strategy_id: StrategyId
+    limits: Limits
+    claimed_flags: SafetyFlags
+    code_version: str
+    allow_unverified_gateway: bool = False
+    max_in_flight_orders: int = 32
+    send_window_seconds: float = 5.0
+    lease_seconds: float = 90.0
+    persist_seconds: float = 20.0
+    owner_wait_seconds: float = 10.0
+
+    @property
+    def mode(self) -> TradingMode:
+        """What the gateway does with our orders, by the flags that we claim."""
+        if self.claimed_flags.dry_run:
+            return TradingMode.DRY
+        return TradingMode.PAPER if self.claimed_flags.alpaca_paper else TradingMode.LIVE

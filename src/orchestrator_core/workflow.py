@@ -1,0 +1,232 @@
+"""One run, as the business process.
+
+    guard -> open -> signals -> prices -> plan -> commit plan
+          -> [claim -> submit -> record]* -> close
+
+What happens from the committed plan on stands in `orchestrator_core.waves`.
+"""
+
+from orchestrator_core.errors import (
+    IllegalTransition,
+    LeaseLost,
+    MalformedReply,
+    OutcomeUnknown,
+    PortError,
+    Refused,
+    Unavailable,
+)
+from orchestrator_core.halting import guard
+from orchestrator_core.identifiers import Decision, RunId, TradingMode
+from orchestrator_core.lifecycle import OPEN, RunStatus
+from orchestrator_core.model import NoQuote, Quote, SignalBatch
+from orchestrator_core.planning import PlanningPolicy, Snapshot, plan_orders
+from orchestrator_core.policy import RunPolicy
+from orchestrator_core.ports import RunPorts
+from orchestrator_core.requests import RunRequest
+from orchestrator_core.runs import (
+    EarlierRun,
+    FailureKind,
+    IdempotencyKey,
+    Lease,
+    PlanRecord,
+    Run,
+    RunFailure,
+    RunOpening,
+)
+from orchestrator_core.signals import check_batch
+from orchestrator_core.sizing import SizingPolicy
+from orchestrator_core.waves import WaveSender
+
+OWNER_POLL_SECONDS = 0.05
+
+
+async def execute_run(
+    request: RunRequest,
+    *,
+    run_id: RunId,
+    ports: RunPorts,
+    policy: RunPolicy,
+    idempotency: IdempotencyKey | None = None,
+) -> Run:
+    """Make one run and return it as stored.
+
+    A run that failed is returned too, with its `failure`. An earlier run is returned where the
+    idempotency key stands for it.
+
+    Args:
+        request: What the run is held to.
+        run_id: Fresh; the caller's way to find the run again.
+        ports: Everything outside.
+        policy: How this service runs.
+        idempotency: The client's own name for the request.
+
+    Raises:
+        TradingHalted: Before anything was stored.
+        Conflict: The idempotency key stands for another request, or for a run still going.
+        PortError: The run database failed before anything was sent.
+
+    """
+    latch = await guard(ports)
+    opening = _opening(request, run_id, ports, policy, idempotency)
+    lease = await _open(opening, ports)
+    if isinstance(lease, EarlierRun):
+        return await _stored(ports, lease.run_id)
+    sender = WaveSender(opening=opening, lease=lease, latch=latch, ports=ports, policy=policy)
+    try:
+        record = await _decide(request, ports, policy)
+        await sender.send(record)
+        run = await sender.close()
+    except _RunFailedError as failed:
+        run = await sender.close(failed.failure)
+    except LeaseLost:
+        return await _stored(ports, run_id)
+    except PortError as error:
+        if not sender.has_claimed:
+            await sender.close_unsent(error)
+            raise
+        return sender.as_recorded()
+    except Exception as error:
+        # The last place that knows what was sent: it is recorded, then the edge answers.
+        await sender.close_unforeseen(error)
+        raise
+    return await _await_owners(run, ports, policy)
+
+
+def _opening(
+    request: RunRequest,
+    run_id: RunId,
+    ports: RunPorts,
+    policy: RunPolicy,
+    idempotency: IdempotencyKey | None,
+) -> RunOpening:
+    now = ports.clock.now()
+    return RunOpening(
+        run_id=run_id,
+        strategy_id=policy.strategy_id,
+        as_of_date=request.as_of_date or now.date(),
+        request=request,
+        started_at=now,
+        lease_seconds=policy.lease_seconds,
+        idempotency=idempotency,
+    )
+
+
+async def _open(opening: RunOpening, ports: RunPorts) -> Lease | EarlierRun:
+    try:
+        return await ports.runs.open_run(opening)
+    except OutcomeUnknown:
+        return await ports.runs.open_run(opening)
+
+
+async def _stored(ports: RunPorts, run_id: RunId) -> Run:
+    run = await ports.runs.get_run(run_id)
+    if run is None:
+        raise IllegalTransition(f"run {run_id} was stored and is gone")
+    return run
+
+
+class _RunFailedError(Exception):
+    """The run ends before anything was sent."""
+
+    def __init__(self, failure: RunFailure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+async def _decide(request: RunRequest, ports: RunPorts, policy: RunPolicy) -> PlanRecord:
+    batch = await _observe_signals(request, ports, policy)
+    quotes = await _observe_prices(batch, ports)
+    planning = PlanningPolicy(
+        sizing=SizingPolicy(capital=request.capital, max_position_size=request.max_position_size),
+        limits=policy.limits,
+    )
+    snapshot = Snapshot(
+        decision=Decision(
+            environment=policy.environment,
+            mode=policy.mode,
+            strategy_id=policy.strategy_id,
+            as_of_date=batch.as_of_date,
+            rebalance_key=request.rebalance_key,
+        ),
+        request=request,
+        policy=planning,
+        batch=batch,
+        quotes=quotes,
+        decided_at=ports.clock.now(),
+        code_version=policy.code_version,
+    )
+    return PlanRecord(snapshot, plan_orders(snapshot, planning))
+
+
+async def _observe_signals(request: RunRequest, ports: RunPorts, policy: RunPolicy) -> SignalBatch:
+    try:
+        batch, distrust = await ports.together(
+            ports.signals.fetch(request), _distrust_gateway(request, ports, policy)
+        )
+        check_batch(batch, request, policy.limits)
+    except Refused as error:
+        raise _failed(FailureKind.SIGNALS_REFUSED, error) from error
+    except MalformedReply as error:
+        raise _failed(FailureKind.SIGNALS_MALFORMED, error) from error
+    except Unavailable as error:
+        raise _failed(FailureKind.SIGNALS_UNAVAILABLE, error) from error
+    if distrust is not None:
+        raise _RunFailedError(RunFailure(FailureKind.GATEWAY_UNSAFE, distrust))
+    return batch
+
+
+async def _distrust_gateway(request: RunRequest, ports: RunPorts, policy: RunPolicy) -> str | None:
+    """Say why the gateway must not be given an order, or return None."""
+    if request.dry_run:
+        return None
+    claimed = policy.claimed_flags
+    try:
+        flags = await ports.sink.safety_flags()
+    except PortError as error:
+        if policy.allow_unverified_gateway or policy.mode is TradingMode.LIVE:
+            return None
+        return f"the gateway's safety flags cannot be verified: {error.cause}"
+    if flags.is_as_safe_as(claimed):
+        return None
+    return (
+        f"the gateway is less safe than this service claims: it says dry_run={flags.dry_run} "
+        f"alpaca_paper={flags.alpaca_paper}, we say dry_run={claimed.dry_run} "
+        f"alpaca_paper={claimed.alpaca_paper}"
+    )
+
+
+async def _observe_prices(batch: SignalBatch, ports: RunPorts) -> tuple[Quote | NoQuote, ...]:
+    weighted = [signal.symbol for signal in batch.signals if signal.target_weight != 0]
+    if not weighted:
+        return ()
+    try:
+        answers = await ports.prices.quotes(weighted)
+    except PortError as error:
+        raise _failed(FailureKind.PRICES_UNAVAILABLE, error) from error
+    return tuple(
+        answers.get(symbol) or NoQuote(symbol, "the price source left it out")
+        for symbol in weighted
+    )
+
+
+def _failed(kind: FailureKind, error: PortError) -> _RunFailedError:
+    return _RunFailedError(RunFailure(kind, error.cause, error.retry_after))
+
+
+async def _await_owners(run: Run, ports: RunPorts, policy: RunPolicy) -> Run:
+    """Give the orders that this run adopted a moment to settle with their owners."""
+    until = ports.clock.monotonic() + policy.owner_wait_seconds
+    while waits_for_owners(run) and ports.clock.monotonic() < until and not ports.stopping():
+        await ports.clock.sleep(OWNER_POLL_SECONDS)
+        try:
+            run = await _stored(ports, run.run_id)
+        except PortError:
+            break
+    return run
+
+
+def waits_for_owners(run: Run) -> bool:
+    """Whether a run is open only because orders that it adopted are."""
+    if run.status is not RunStatus.RUNNING or run.orders is None:
+        return False
+    return all(order.owner is not None for order in run.orders if order.standing.state in OPEN)
