@@ -13,7 +13,6 @@ def run_sync(coroutine: Coroutine[Any, Any, Result]) -> Result:
 
     Raises:
         RuntimeError: An adapter suspended.
-
     """
     try:
         coroutine.send(None)

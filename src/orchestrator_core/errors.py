@@ -30,7 +30,6 @@ class InvalidRequest(OrchestratorError):
     Attributes:
         field: Name of the offending input.
         problem: One sentence that names what was expected.
-
     """
 
     def __init__(self, field: str, problem: str) -> None:
@@ -47,7 +46,6 @@ class TradingHalted(OrchestratorError):
         reason: Why, for a human.
         engaged_by: Operator who engaged the switch, when known.
         engaged_at: ISO 8601 time of engagement, when known.
-
     """
 
     def __init__(
@@ -94,7 +92,6 @@ class PortError(OrchestratorError):
         operation: Method of that port.
         cause: One line for a human; holds no secret.
         retry_after: Seconds that the peer asked us to wait, when it did.
-
     """
 
     def __init__(

@@ -86,7 +86,6 @@ async def guard(ports: RunPorts) -> Latch:
     Raises:
         TradingHalted: Engaged, or in doubt, or the circuit breaker blocks.
         Unavailable: The run database does not answer, and nothing says that trading is engaged.
-
     """
     reading = await read_switch(ports.kill_switch, ports.runs)
     verdict = reading.verdict
@@ -217,7 +216,6 @@ class EngageAnswer:
         in_flight: Orders SENDING or UNKNOWN when the wait ended.
         unresolved: Orders that wait for an operator.
         cause: What failed, where a store does not hold.
-
     """
 
     state: KillSwitchState | None
@@ -253,7 +251,6 @@ async def engage(
 
     Raises:
         AlreadyInState: Both stores were engaged already.
-
     """
     causes = []
     shared_before = await read_shared(kill_switch)
@@ -344,7 +341,6 @@ async def disengage(
         Unavailable: A store cannot be asked; the switch still halts.
         OutcomeUnknown: A store may have been written; the switch may or may not halt.
         TradingHalted: Somebody engaged it meanwhile; the switch still halts.
-
     """
     latch = await runs.read_latch()
     shared = await _readable(kill_switch)
@@ -380,7 +376,6 @@ async def initialise(
     Raises:
         AlreadyInState: There is a state: engaged, or letting orders through.
         Unavailable: A store cannot be asked; nothing was created.
-
     """
     verdict = judge(await _readable(kill_switch), await runs.read_latch() or Absent())
     if isinstance(verdict, Halted) and verdict.engaged:

@@ -47,7 +47,6 @@ def parse_symbol(text: str) -> Symbol:
 
     >>> parse_symbol(" brk.b ")
     'BRK.B'
-
     """
     trimmed = text.strip()
     # Upper-casing could turn a foreign letter into an ASCII one.
@@ -71,7 +70,6 @@ def parse_name(text: str, *, field_name: str, max_length: int = MAX_KEY_LENGTH) 
 
     Raises:
         InvalidRequest: It is not.
-
     """
     if len(text) > max_length or not _NAME.fullmatch(text):
         raise InvalidRequest(
@@ -90,7 +88,6 @@ class Decision:
         strategy_id: Whose signals.
         as_of_date: The signals' own date, not the clock's.
         rebalance_key: Names a further rebalance of the same date; empty for the first.
-
     """
 
     environment: str
@@ -135,7 +132,6 @@ def client_order_id(
         rebalance_key: Empty for the first rebalance of the date.
         symbol: Canonical symbol.
         leg: 0, or 1 for the second order of a flip through zero.
-
     """
     identity = [
         "coid/1",

@@ -34,7 +34,6 @@ class KillSwitchState:
     Attributes:
         latch_epoch: Epoch of the latch that this state belongs to; None when another service made
             the state.
-
     """
 
     state: SwitchState
@@ -79,7 +78,6 @@ class Latch:
         reason: Why, in the operator's words.
         changed_at: When.
         breaker_seen: A circuit-breaker state has existed, so its absence now is a fault.
-
     """
 
     engaged: bool
@@ -158,7 +156,6 @@ class Halted:
         held_by: Stores that halt.
         release: What would let trading go on.
         follow_up: Compare-and-set that would bring the stores together.
-
     """
 
     engaged: bool

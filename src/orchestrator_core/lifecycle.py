@@ -87,7 +87,6 @@ def advance(current: OrderState, new: OrderState) -> OrderState:
 
     Raises:
         IllegalTransition: It does not.
-
     """
     if new not in ORDER_TRANSITIONS[current]:
         raise IllegalTransition(f"an order cannot go from {current} to {new}")
@@ -103,7 +102,6 @@ class OrderStanding:
         acknowledged: The gateway answered under this order's id.
         canceled: The gateway's word was `canceled` on arrival.
         filled: The gateway's word is `filled`.
-
     """
 
     state: OrderState
@@ -124,7 +122,6 @@ class Tally:
         halted: Stopped by the kill switch; part of `not_placed`.
         not_placed: Certainly never placed.
         open: Fate not known yet, or still to be sent.
-
     """
 
     submitted: int = 0

@@ -32,7 +32,6 @@ class Limits:
         max_side_weight: Sum of the long, and of the short weights of one batch.
         max_price_age_seconds: Oldest price that may be traded on.
         max_price_lead_seconds: How far a price's time may run ahead of our clock.
-
     """
 
     max_order_qty: int | None = None

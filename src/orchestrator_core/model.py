@@ -66,7 +66,6 @@ class Signal:
         predicted_return: Strategy's forecast, a fraction.
         rank: 1 is the strategy's first choice.
         target_weight: Fraction of capital; positive long, negative short.
-
     """
 
     symbol: Symbol
@@ -84,7 +83,6 @@ class SignalBatch:
         as_of_date: The date that the strategy says it answers for.
         num_signals: Count that the strategy declares.
         metadata: The strategy's own words, stored and shown as they came.
-
     """
 
     signals: tuple[Signal, ...]
@@ -125,7 +123,6 @@ class OrderIntent:
 
     Attributes:
         qty: Whole shares, greater than zero.
-
     """
 
     client_order_id: ClientOrderId
@@ -151,7 +148,6 @@ class OrderReport:
         gateway_order_id: The id that the gateway answers under; ours, unless it is id-blind.
         filled_qty: Shares; the gateway may report fractions.
         filled_avg_price: Account currency per share.
-
     """
 
     status: str

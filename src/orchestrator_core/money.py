@@ -28,7 +28,6 @@ def decimal_of(number: float) -> Decimal:
 
     Raises:
         ValueError: `number` is not finite.
-
     """
     if not isfinite(number):
         raise ValueError(f"expected a finite number, got {number!r}")
@@ -45,7 +44,6 @@ def parse_money(value: Decimal | str | float, *, maximum: Decimal = MAX_MONEY) -
     Raises:
         ValueError: Not a number, not finite, not greater than zero, above `maximum`, or written
             with more than 40 digits.
-
     """
     if isinstance(value, bool):
         raise ValueError(f"expected a number, got {value!r}")

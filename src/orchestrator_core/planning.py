@@ -48,7 +48,6 @@ class Snapshot:
         quotes: One answer a symbol that has a weight, in the signals' order.
         decided_at: Time that price ages are measured at.
         code_version: Version of this library.
-
     """
 
     decision: Decision
@@ -72,7 +71,6 @@ class SizingDecision:
         skip: Why nothing is sent.
         skip_detail: What was wrong, for `PRICE_UNAVAILABLE`.
         denial: The control that denied the order.
-
     """
 
     signal: Signal

@@ -23,7 +23,6 @@ class RunPolicy:
         persist_seconds: How long outcomes of sent orders are tried to be recorded.
         owner_wait_seconds: How long a run waits for the orders that it adopted.
         code_version: Version that decides.
-
     """
 
     environment: str

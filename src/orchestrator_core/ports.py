@@ -78,7 +78,6 @@ class SignalSource(Protocol):
             Unavailable: Down, warming, inactive, pacing us, or silent beyond its deadline.
             Refused: The strategy refuses this request; `cause` holds its own words.
             MalformedReply: The answer is not of the agreed form.
-
         """
         ...
 
@@ -93,7 +92,6 @@ class PriceSource(Protocol):
 
         Raises:
             Unavailable: The source cannot be asked.
-
         """
         ...
 
@@ -107,7 +105,6 @@ class PositionSource(Protocol):
         Raises:
             Unavailable: The source cannot be asked.
             MalformedReply: The answer is not of the agreed form.
-
         """
         ...
 
@@ -134,7 +131,6 @@ class SubmitOutcome:
         retry_after: Seconds to wait before a deferred order is claimed again.
         stops_run: What went wrong will meet every further order too.
         unreachable: The gateway could not be reached at all.
-
     """
 
     client_order_id: ClientOrderId
@@ -167,7 +163,6 @@ class OrderSink(Protocol):
         Raises:
             Unavailable: The gateway cannot be asked.
             MalformedReply: The answer is not of the agreed form.
-
         """
         ...
 
@@ -177,7 +172,6 @@ class OrderSink(Protocol):
         Raises:
             Unavailable: The gateway cannot be asked.
             MalformedReply: The answer is not of the agreed form.
-
         """
         ...
 
@@ -201,7 +195,6 @@ class RunRepository(Protocol):
 
         Raises:
             Conflict: The key stands for another request, or for a run still going.
-
         """
         ...
 
@@ -285,7 +278,6 @@ class KillSwitch(Protocol):
 
         Raises:
             MalformedReply: What stands there is no state.
-
         """
         ...
 
@@ -328,7 +320,6 @@ class Breaker:
     Attributes:
         state: OPEN lets trading go on, as the breaker's owner writes it.
         reason: Why it tripped.
-
     """
 
     state: BreakerState
@@ -344,7 +335,6 @@ class CircuitBreaker(Protocol):
         Raises:
             Unavailable: The store cannot be asked.
             MalformedReply: What stands there is no state.
-
         """
         ...
 
@@ -380,7 +370,6 @@ class RunPorts:
         breaker: None where none is enabled.
         together: How the signals and the gateway's flags are read.
         stopping: Whether the process was told to end: no further wave is claimed.
-
     """
 
     signals: SignalSource

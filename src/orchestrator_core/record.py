@@ -1,8 +1,8 @@
 """A run's stored record: the snapshot as plain JSON values, and back.
 
-The form is canonical: sorted keys, no spaces, decimals as strings in plain notation of their own
-digits, times as ISO 8601 UTC. The same snapshot gives the same bytes on every machine, so a digest
-of them says whether a stored decision was touched. `FORMAT` names the form; a reader refuses others.
+The form is canonical: sorted keys, no spaces, decimals as strings, times as ISO 8601 UTC. The same
+snapshot gives the same bytes on every machine, so a digest of them says whether a stored decision
+was touched. `FORMAT` names the form; a reader refuses others.
 """
 
 import hashlib

@@ -24,7 +24,6 @@ class RequestPolicy:
         max_position_size: Cap on one position's notional, account currency.
         max_position_size_ceiling: The highest cap that a request may ask for.
         max_capital: The highest capital that a request may ask for; None leaves it open.
-
     """
 
     capital: Decimal
@@ -44,7 +43,6 @@ class RunRequest:
         max_position_size: Cap on one position's notional, account currency.
         dry_run: Plan, store and explain, but send nothing.
         rebalance_key: Names a further rebalance of the same date; empty for the first.
-
     """
 
     symbols: tuple[Symbol, ...]
@@ -60,7 +58,6 @@ def parse_symbols(texts: Sequence[str]) -> tuple[Symbol, ...]:
 
     Raises:
         InvalidRequest: None given, one malformed, or one given twice.
-
     """
     if not texts:
         raise InvalidRequest("symbols", "expected at least one symbol")
@@ -78,7 +75,6 @@ def parse_date(text: str) -> date:
 
     Raises:
         InvalidRequest: It is written otherwise, or is no day of the calendar.
-
     """
     try:
         parsed = date.fromisoformat(text)
@@ -105,7 +101,6 @@ def resolve_request(
 
     Raises:
         InvalidRequest: An input has no meaning, or would loosen a limit.
-
     """
     return RunRequest(
         symbols=parse_symbols(symbols),

@@ -77,7 +77,6 @@ class Order:
         reason: Skip reason, denial, or cause; None where nothing is to be said.
         report: The gateway's latest word on this order.
         owner: For an adopted order, whose id it is.
-
     """
 
     signal: Signal
@@ -184,7 +183,6 @@ def settle(order: Order, settlement: Settlement) -> Order:
 
     Raises:
         IllegalTransition: The order's state does not allow it.
-
     """
     return evolve(
         order,
@@ -219,7 +217,6 @@ class Run:
         completed_at: When its last order settled; None while running.
         failure: Why it could not do what it was asked.
         recorded: For a run of the replaced service.
-
     """
 
     run_id: RunId
@@ -286,7 +283,6 @@ class RunPage:
 
     Attributes:
         total: Runs that match, on every page.
-
     """
 
     runs: tuple[RunSummary, ...]
@@ -307,7 +303,6 @@ class IdempotencyKey:
 
     Attributes:
         fingerprint: Digest of the request's body: the same key with another is refused.
-
     """
 
     key: str
@@ -321,7 +316,6 @@ class RunOpening:
     Attributes:
         as_of_date: The date asked for, else today in UTC.
         lease_seconds: How long the opener may stay silent before another takes the run over.
-
     """
 
     run_id: RunId
@@ -357,7 +351,6 @@ class WaveClaim:
         number: Counts the claims of a run from 1; repeating one is harmless.
         client_order_ids: In the order of sending.
         latch_epoch: Epoch that the kill switch answered ACTIVE at.
-
     """
 
     number: int
@@ -372,7 +365,6 @@ class ClaimAnswer:
     Attributes:
         claimed: Orders now SENDING under this claim, in the claim's order.
         halted: The latch stood engaged, or at another epoch: nothing was claimed.
-
     """
 
     claimed: tuple[ClientOrderId, ...] = ()
@@ -394,7 +386,6 @@ class PlanCommit:
     Attributes:
         orders: One a signal, in the signals' order; ADOPTED where another run holds the id.
         answer: What the claim brought; nothing claimed where none was wished.
-
     """
 
     orders: tuple[Order, ...]
@@ -410,7 +401,6 @@ class RunClosing:
         failure: Why the run failed.
         at: Time of completion, if nothing is open.
         frees_key: No order was ever claimed: the idempotency key may be used again.
-
     """
 
     settlements: tuple[Settlement, ...]
@@ -434,7 +424,6 @@ def settle_all(orders: Iterable[Order], settlements: Iterable[Settlement]) -> tu
 
     Raises:
         IllegalTransition: An order's state does not allow its settlement.
-
     """
     by_id = {settlement.client_order_id: settlement for settlement in settlements}
     settled = []

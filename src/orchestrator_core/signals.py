@@ -23,7 +23,6 @@ def check_batch(batch: SignalBatch, request: RunRequest, limits: Limits) -> None
     Raises:
         MalformedReply: A symbol not asked for or given twice, another date than the one asked, a
             count unlike the declared one, a weight or the sum of a side above its limit.
-
     """
     if request.as_of_date is not None and batch.as_of_date != request.as_of_date:
         _refuse(f"asked for {request.as_of_date}, answered for {batch.as_of_date}")

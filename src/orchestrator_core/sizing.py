@@ -19,7 +19,6 @@ class SizingPolicy:
     Attributes:
         capital: Account currency that a weight of 1 stands for.
         max_position_size: Cap on one position's notional, account currency.
-
     """
 
     capital: Decimal
@@ -35,7 +34,6 @@ class Sizing:
         target_notional: |weight| x capital, account currency.
         capped_notional: The same, at most the cap.
         shares: Whole shares that the capped notional buys; unsigned.
-
     """
 
     weight: Decimal
@@ -62,7 +60,6 @@ def size_position(weight: Decimal, price: Decimal, policy: SizingPolicy) -> Sizi
     >>> policy = SizingPolicy(capital=Decimal(100_000), max_position_size=Decimal(20_000))
     >>> size_position(Decimal("-0.25"), Decimal("300.01"), policy).shares
     66
-
     """
     target = multiply(abs(weight), policy.capital)
     capped = min(target, policy.max_position_size)

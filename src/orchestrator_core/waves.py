@@ -64,7 +64,6 @@ class WaveSender:
 
     Attributes:
         has_claimed: Something may have been sent.
-
     """
 
     opening: RunOpening
@@ -90,7 +89,6 @@ class WaveSender:
         Raises:
             PortError: The run database failed.
             LeaseLost: Another replica has the run.
-
         """
         self._take_in(record)
         claim = await self._next_claim()
@@ -114,7 +112,6 @@ class WaveSender:
         Raises:
             PortError: The run database failed.
             LeaseLost: Another replica has the run.
-
         """
         closing = RunClosing(
             settlements=tuple(self._unrecorded.values()),

@@ -64,7 +64,6 @@ async def execute_run(
         TradingHalted: Before anything was stored.
         Conflict: The idempotency key stands for another request, or for a run still going.
         PortError: The run database failed before anything was sent.
-
     """
     latch = await guard(ports)
     opening = _opening(request, run_id, ports, policy, idempotency)
