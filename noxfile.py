@@ -1,0 +1,66 @@
+"""The project's chores: `nox -l` lists them, `nox -s tests` runs one."""
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    session.install(
+        "-e",
+        ".[service,fast,conformance]",
+        *nox.project.dependency_groups(PYPROJECT, *groups),
+    )
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run every test, in parallel and in random order, on servers that they bring up themselves."""
+    install(session, "test")
+    session.run("pytest", "-q", "-n", "auto", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and the direction of imports."""
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "format", "--check")
+    session.run("ruff", "check")
+    session.run("lint-imports", "--no-logo")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types strictly, sources and tests alike."""
+    install(session, "test", "lint")
+    session.run("mypy")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure which lines and branches the tests reach."""
+    install(session, "test")
+    session.run("coverage", "run", "--branch", "-m", "pytest", "-q", *session.posargs)
+    session.run("coverage", "report", "--skip-covered", "--show-missing")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the service beside the floor program, and print ratios."""
+    install(session, "test")
+    session.run("python", "-m", "bench", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, install it into an empty environment, and run the demo from there."""
+    directory = session.create_tmp()
+    session.run("pip", "wheel", "-q", "--no-deps", "-w", directory, ".", external=False)
+    session.install("--find-links", directory, "--reinstall", "orchestrator[service,fast]")
+    session.chdir(directory)
+    session.run("orchestrator", "demo", "--directory", f"{directory}/demo")
