@@ -28,6 +28,7 @@ MAX_SYMBOL_LENGTH = 32
 MAX_KEY_LENGTH = 128
 
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9./_-]*")
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 _NAME = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 
@@ -143,5 +144,6 @@ def client_order_id(
         symbol,
         leg,
     ]
-    digest = hashlib.sha256(json.dumps(identity, separators=(",", ":")).encode()).digest()
-    return ClientOrderId("o1" + b32encode(digest).decode().lower()[:22])
+    digest = hashlib.sha256(_COMPACT.encode(identity).encode()).digest()
+    # 15 bytes are three whole groups of base32, 24 characters: enough, at half the cost of 32.
+    return ClientOrderId("o1" + b32encode(digest[:15]).decode().lower()[:22])

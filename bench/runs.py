@@ -1,0 +1,154 @@
+"""One run, wall and CPU, beside the floor; runs a second; memory after many; `/health`."""
+
+import asyncio
+import time
+from itertools import count
+from statistics import median
+
+from bench.stack import Stack, Target, run_body, running_stack
+from bench.tables import print_table
+
+ROUNDS = 15
+KEYS = count()
+
+
+async def timed_run(target: Target, signals: int) -> float:
+    """Make one run over a fresh connection pool of one; return wall seconds."""
+    client = target.client()
+    body = run_body(target, signals, f"k{next(KEYS)}")
+    try:
+        await client.get("/health")
+        started = time.perf_counter()
+        status, answer = await client.post(target.path, body)
+        elapsed = time.perf_counter() - started
+    finally:
+        client.close()
+    if status != 200 or answer["status"] != "completed":
+        raise RuntimeError(f"{target.name} answered {status}: {str(answer)[:300]}")
+    return elapsed
+
+
+def compare_single(stack: Stack, latency_ms: int, sizes: tuple[int, ...]) -> list[list[str]]:
+    """Return rows of medians, floor and service interleaved."""
+    rows = []
+    for signals in sizes:
+        walls: dict[str, list[float]] = {"floor": [], "service": []}
+        cpus: dict[str, float] = {}
+        stack.refresh_prices()
+        for target in (stack.floor, stack.service):
+            asyncio.run(timed_run(target, signals))
+            cpus[target.name] = -target.cpu_seconds()
+        for _ in range(ROUNDS):
+            for target in (stack.floor, stack.service):
+                walls[target.name].append(asyncio.run(timed_run(target, signals)))
+        for target in (stack.floor, stack.service):
+            cpus[target.name] += target.cpu_seconds()
+        floor, service = median(walls["floor"]), median(walls["service"])
+        rows.append(
+            [
+                f"{signals}",
+                f"{latency_ms}",
+                f"{floor * 1e3:.1f}",
+                f"{service * 1e3:.1f}",
+                f"{service / floor:.2f}",
+                f"{cpus['floor'] / ROUNDS * 1e3:.1f}",
+                f"{cpus['service'] / ROUNDS * 1e3:.1f}",
+            ]
+        )
+    return rows
+
+
+async def throughput(target: Target, clients: int, seconds: float) -> tuple[float, float]:
+    """Return runs a second and CPU ms a run of 5 signals."""
+    until = time.perf_counter() + seconds
+    done = 0
+
+    async def drive() -> None:
+        nonlocal done
+        client = target.client()
+        while time.perf_counter() < until:
+            status, answer = await client.post(target.path, run_body(target, 5, f"k{next(KEYS)}"))
+            if status != 200:
+                raise RuntimeError(f"{target.name} answered {status}: {str(answer)[:300]}")
+            done += 1
+        client.close()
+
+    cpu = -target.cpu_seconds()
+    started = time.perf_counter()
+    await asyncio.gather(*(drive() for _ in range(clients)))
+    elapsed = time.perf_counter() - started
+    cpu += target.cpu_seconds()
+    return done / elapsed, cpu / done * 1e3
+
+
+def single(*, quick: bool = False) -> None:
+    """Print one run's wall and CPU for each size and latency."""
+    sizes = (5, 100) if quick else (1, 5, 100, 1_000)
+    rows = []
+    for latency_ms in (0, 20):
+        with running_stack(gateway_latency=latency_ms / 1e3) as stack:
+            rows += compare_single(stack, latency_ms, sizes)
+    print_table(
+        f"One run, median of {ROUNDS}, floor and service interleaved",
+        ["signals", "gateway ms", "floor ms", "service ms", "ratio", "floor CPU", "service CPU"],
+        rows,
+    )
+
+
+def concurrent(*, quick: bool = False) -> None:
+    """Print runs a second of 5 signals at 1, 8 and 32 clients."""
+    seconds = 2.0 if quick else 5.0
+    rows = []
+    for latency_ms in (0, 20):
+        with running_stack(gateway_latency=latency_ms / 1e3) as stack:
+            for clients in (1, 8, 32):
+                stack.refresh_prices()
+                floor, floor_cpu = asyncio.run(throughput(stack.floor, clients, seconds))
+                service, service_cpu = asyncio.run(throughput(stack.service, clients, seconds))
+                rows.append(
+                    [
+                        f"{clients}",
+                        f"{latency_ms}",
+                        f"{floor:.0f}",
+                        f"{service:.0f}",
+                        f"{service / floor:.2f}",
+                        f"{floor_cpu:.1f}",
+                        f"{service_cpu:.1f}",
+                    ]
+                )
+    print_table(
+        "Runs a second, 5 signals",
+        ["clients", "gateway ms", "floor", "service", "ratio", "floor CPU ms", "service CPU ms"],
+        rows,
+    )
+
+
+def memory(*, quick: bool = False) -> None:
+    """Print resident memory as runs go by."""
+    total = 1_000 if quick else 10_000
+    rows = []
+    with running_stack(gateway_latency=0.0) as stack:
+        done = 0
+        rows.append(["0", f"{stack.service.resident_mb():.0f}"])
+        while done < total:
+            stack.refresh_prices()
+            done += asyncio.run(_runs(stack.service, total // 5))
+            rows.append([f"{done}", f"{stack.service.resident_mb():.0f}"])
+    print_table("Memory of the service", ["runs", "resident MB"], rows)
+
+
+async def _runs(target: Target, wanted: int) -> int:
+    started = 0
+
+    async def drive() -> None:
+        nonlocal started
+        client = target.client()
+        while started < wanted:
+            started += 1
+            status, answer = await client.post(target.path, run_body(target, 5, f"k{next(KEYS)}"))
+            if status != 200:
+                raise RuntimeError(f"{target.name} answered {status}: {str(answer)[:300]}")
+        client.close()
+
+    await asyncio.gather(*(drive() for _ in range(8)))
+    return started
