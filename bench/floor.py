@@ -67,7 +67,7 @@ class Floor:
         self._http = LeanClient("127.0.0.1", peers_port)
         self._idle: list[tuple[psycopg.AsyncConnection[Any], LeanRedis]] = []
 
-    async def handle(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
+    async def handle(self, method: str, _path: str, body: bytes) -> tuple[int, Any]:
         """Answer a run, or anything else as health."""
         if method != "POST":
             return 200, {"status": "healthy"}
@@ -127,6 +127,7 @@ class Floor:
 
 
 async def main(port: int, peers_port: int, redis_port: int, dsn: str) -> None:
+    """Serve until killed."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         await connection.execute(SCHEMA)
     floor = Floor(peers_port, redis_port, dsn)

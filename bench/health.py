@@ -28,10 +28,7 @@ async def _timed(port: int) -> float:
     return time.perf_counter() - started
 
 
-async def _measure() -> tuple[float, float]:
-    server = await asyncio.start_server(_hang, "127.0.0.1", 0)
-    hanging = server.sockets[0].getsockname()[1]
-    port = free_port()
+def _service(port: int, hanging: int) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
         "SIGNAL_SERVICE_URL": f"http://127.0.0.1:{hanging}",
@@ -40,12 +37,18 @@ async def _measure() -> tuple[float, float]:
         "REDIS_PORT": f"{hanging}",
         "PORT": f"{port}",
     }
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-m", "orchestrator_entrypoints", "serve"],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+async def _measure() -> tuple[float, float]:
+    server = await asyncio.start_server(_hang, "127.0.0.1", 0)
+    port = free_port()
+    process = _service(port, server.sockets[0].getsockname()[1])
     try:
         for _ in range(200):
             try:

@@ -46,6 +46,7 @@ def signals_for(symbols: list[str], as_of_date: str | None) -> dict[str, Any]:
 
 
 async def main(port: int, latency: float) -> None:
+    """Serve until killed."""
     numbers = count(1)
 
     async def handle(method: str, path: str, body: bytes) -> tuple[int, Any]:

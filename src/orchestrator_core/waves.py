@@ -9,7 +9,7 @@ the kill switch is asked and the age of each price is checked again.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from attrs import define, evolve, field
@@ -76,6 +76,7 @@ class WaveSender:
     _stored: tuple[Order, ...] | None = field(default=None, init=False)
     _orders: dict[ClientOrderId, Order] = field(factory=dict, init=False)
     _quotes: dict[ClientOrderId, Quote] = field(factory=dict, init=False)
+    _oldest_price: datetime = field(default=datetime.max.replace(tzinfo=UTC), init=False)
     _pending: list[OrderIntent] = field(factory=list, init=False)
     _unrecorded: dict[ClientOrderId, Settlement] = field(factory=dict, init=False)
     _claims: int = field(default=0, init=False)
@@ -123,25 +124,32 @@ class WaveSender:
         self._unrecorded.clear()
         return run
 
-    async def close_unsent(self, cause: PortError) -> None:
-        """Leave a true record of a run that sent nothing, if the database takes it now."""
-        self._give_up(self._pending, OrderState.NOT_PLACED, cause.cause)
+    async def close_broken(self, kind: FailureKind, cause: str) -> None:
+        """Leave a true record of a run that a fault ends, if the database takes it now.
+
+        What was being sent is UNKNOWN, the rest was not placed. Raises nothing: what cannot be
+        recorded now is found by its lease later.
+        """
         try:
-            await self.close(RunFailure(FailureKind.DATABASE_UNAVAILABLE, cause.cause))
+            if self._stored is None:
+                await self._find_plan()
+            for id_, order in self._orders.items():
+                if order.state is OrderState.SENDING:
+                    self._settle(Settlement(id_, OrderState.UNKNOWN, reason=cause))
+            self._give_up(self._pending, OrderState.NOT_PLACED, cause)
+            await self.close(RunFailure(kind, cause))
         except (PortError, IllegalTransition):
             return
 
-    async def close_unforeseen(self, error: Exception) -> None:
-        """Record a run that a fault of ours ends: what was being sent is UNKNOWN."""
-        cause = f"unforeseen {type(error).__name__}"
-        for id_, order in self._orders.items():
-            if order.state is OrderState.SENDING:
-                self._settle(Settlement(id_, OrderState.UNKNOWN, reason=cause))
-        self._give_up(self._pending, OrderState.NOT_PLACED, cause)
-        try:
-            await self.close(RunFailure(FailureKind.UNFORESEEN, cause))
-        except (PortError, IllegalTransition):
-            return
+    async def _find_plan(self) -> None:
+        """Learn whether the plan was committed: its commit's outcome may be unknown."""
+        run = await self.ports.runs.get_run(self.opening.run_id)
+        if run is None or run.orders is None:
+            self._pending = []
+            self._orders.clear()
+            self._unrecorded.clear()
+        else:
+            self._take_adopted(run.orders)
 
     def as_recorded(self) -> Run:
         """Return the run as the database is known to hold it, without asking the database.
@@ -187,6 +195,7 @@ class WaveSender:
                 self._orders[id_] = Order(decision.signal, OrderState.PLANNED, decision.intent)
                 if isinstance(decision.quote, Quote):
                     self._quotes[id_] = decision.quote
+                    self._oldest_price = min(self._oldest_price, decision.quote.as_of)
         self._pending = list(record.plan.intents)
 
     def _take_adopted(self, stored: tuple[Order, ...]) -> None:
@@ -225,10 +234,15 @@ class WaveSender:
         )
 
     def _give_up_stale_prices(self, *, seconds_ahead: float) -> None:
+        if not self._pending:
+            return
+        limits = self.policy.limits
         then = self.ports.clock.now() + timedelta(seconds=seconds_ahead)
-        for intent in tuple(self._pending):
+        if price_problem(self._oldest_price, then, limits) is None:
+            return
+        for intent in self._pending:
             quote = self._quotes[intent.client_order_id]
-            problem = price_problem(quote.as_of, then, self.policy.limits)
+            problem = price_problem(quote.as_of, then, limits)
             if problem is not None:
                 self._give_up([intent], OrderState.NOT_PLACED, f"price {problem} when sending")
 

@@ -72,23 +72,34 @@ async def execute_run(
         return await _stored(ports, lease.run_id)
     sender = WaveSender(opening=opening, lease=lease, latch=latch, ports=ports, policy=policy)
     try:
-        record = await _decide(request, ports, policy)
-        await sender.send(record)
-        run = await sender.close()
-    except _RunFailedError as failed:
-        run = await sender.close(failed.failure)
+        run = await _decide_and_send(request, sender, ports, policy)
     except LeaseLost:
         return await _stored(ports, run_id)
+    return await _await_owners(run, ports, policy)
+
+
+async def _decide_and_send(
+    request: RunRequest, sender: WaveSender, ports: RunPorts, policy: RunPolicy
+) -> Run:
+    failure = None
+    try:
+        try:
+            record = await _decide(request, ports, policy)
+            await sender.send(record)
+        except _RunFailedError as failed:
+            failure = failed.failure
+        return await sender.close(failure)
+    except LeaseLost:
+        raise
     except PortError as error:
-        if not sender.has_claimed:
-            await sender.close_unsent(error)
-            raise
-        return sender.as_recorded()
+        if sender.has_claimed:
+            return sender.as_recorded()
+        await sender.close_broken(FailureKind.DATABASE_UNAVAILABLE, error.cause)
+        raise
     except Exception as error:
         # The last place that knows what was sent: it is recorded, then the edge answers.
-        await sender.close_unforeseen(error)
+        await sender.close_broken(FailureKind.UNFORESEEN, f"unforeseen {type(error).__name__}")
         raise
-    return await _await_owners(run, ports, policy)
 
 
 def _opening(
