@@ -1,0 +1,395 @@
+"""The environment, read once into a frozen `Settings`.
+
+Each variable is defined in one place, with what it means and what was expected of it; the table in
+the README is `settings_table()`. All bad variables are reported at once, a line each. A variable
+that is empty, or holds nothing but spaces, counts as unset. Secrets are masked wherever a setting
+is shown: `repr`, `shown`, and every error.
+"""
+
+import difflib
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from attrs import Attribute, fields, frozen
+
+from orchestrator_entrypoints.variables import (
+    Variable,
+    integer_from,
+    mask_url,
+    masked,
+    one_of,
+    parse_amount,
+    parse_bool,
+    parse_database_url,
+    parse_peer_url,
+    parse_plain_name,
+    parse_word,
+    seconds_from,
+    variable,
+)
+
+OWN_PREFIX = "ORCHESTRATOR_"
+LEASE_MARGIN_SECONDS = 5.0
+
+
+class SettingsError(Exception):
+    """The environment cannot be used.
+
+    Attributes:
+        problems: One line a variable, which names it and what was expected.
+
+    """
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(StrEnum):
+    """The least that is logged."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+_parse_log_level = one_of(LogLevel, str.upper)
+_parse_log_format = one_of(LogFormat, str.lower)
+
+
+@frozen(kw_only=True)
+class Settings:
+    """How this process is set up. Every field is one variable of the environment.
+
+    Attributes:
+        warnings: Names in the environment that look like settings and are none.
+
+    """
+
+    signal_service_url: str = variable(
+        "SIGNAL_SERVICE_URL",
+        parse_peer_url,
+        "Address of the Signal Service",
+        default="http://localhost:8001",
+    )
+    signal_service_timeout_seconds: float = variable(
+        "SIGNAL_SERVICE_TIMEOUT_SECONDS",
+        seconds_from(),
+        "Deadline of the whole signals call, its retries included",
+        default="30",
+    )
+    execution_gateway_url: str = variable(
+        "EXECUTION_GATEWAY_URL",
+        parse_peer_url,
+        "Address of the Execution Gateway",
+        default="http://localhost:8002",
+    )
+    gateway_timeout_seconds: float = variable(
+        "GATEWAY_TIMEOUT_SECONDS",
+        seconds_from(),
+        "Deadline of one order call as a whole; beyond it the outcome is unknown",
+        default="15",
+    )
+    embedded: bool = variable(
+        "ORCHESTRATOR_EMBEDDED",
+        parse_bool,
+        "A SQLite file stands in for Postgres and Redis",
+        default="false",
+    )
+    data: str = variable(
+        "ORCHESTRATOR_DATA",
+        str,
+        "The SQLite file of embedded parts",
+        default="./orchestrator.db",
+    )
+    database_url: str = variable(
+        "DATABASE_URL",
+        parse_database_url,
+        "Run database",
+        default="postgresql://trader:trader@localhost:5433/trader",
+        show=mask_url,
+    )
+    db_pool_min_size: int = variable(
+        "DB_POOL_MIN_SIZE", integer_from(least=0, most=1000), "Connections kept open", default="2"
+    )
+    db_pool_max_size: int = variable(
+        "DB_POOL_MAX_SIZE", integer_from(least=1, most=1000), "Connections at most", default="10"
+    )
+    db_pool_timeout: float = variable(
+        "DB_POOL_TIMEOUT", seconds_from(), "Seconds to wait for a connection", default="10"
+    )
+    redis_host: str = variable("REDIS_HOST", parse_word, "Shared keys", default="localhost")
+    redis_port: int = variable(
+        "REDIS_PORT", integer_from(least=1, most=65_535), "Shared keys", default="6379"
+    )
+    redis_db: int = variable(
+        "REDIS_DB", integer_from(least=0, most=100_000), "Shared keys", default="0"
+    )
+    redis_password: str | None = variable("REDIS_PASSWORD", str, "Shared keys", show=masked)
+    internal_token_secret_orchestrator: str | None = variable(
+        "INTERNAL_TOKEN_SECRET_ORCHESTRATOR",
+        str,
+        "Key that signs our calls to both peers",
+        show=masked,
+    )
+    internal_token_secret: str | None = variable(
+        "INTERNAL_TOKEN_SECRET", str, "The same, where the one above is unset", show=masked
+    )
+    strategy_id: str = variable(
+        "STRATEGY_ID", parse_plain_name, "Whose signals are traded", default="alpha_baseline"
+    )
+    capital: Decimal = variable(
+        "CAPITAL", parse_amount, "Capital of a run that names none", default="100000"
+    )
+    max_capital: Decimal | None = variable(
+        "MAX_CAPITAL", parse_amount, "The most capital that a request may name"
+    )
+    max_position_size: Decimal = variable(
+        "MAX_POSITION_SIZE", parse_amount, "Cap on one position's notional", default="20000"
+    )
+    max_position_size_ceiling: Decimal | None = variable(
+        "MAX_POSITION_SIZE_CEILING",
+        parse_amount,
+        "The highest cap that a request may name; unset: `MAX_POSITION_SIZE`",
+    )
+    max_order_qty: int | None = variable(
+        "MAX_ORDER_QTY", integer_from(least=1), "Shares an order; more is denied"
+    )
+    max_order_notional: Decimal | None = variable(
+        "MAX_ORDER_NOTIONAL", parse_amount, "Worth of an order; more is denied"
+    )
+    max_signal_weight: Decimal = variable(
+        "MAX_SIGNAL_WEIGHT",
+        parse_amount,
+        "Size of one signal's weight; above it a batch is refused",
+        default="1",
+    )
+    max_side_weight: Decimal = variable(
+        "MAX_SIDE_WEIGHT",
+        parse_amount,
+        "Sum of the long, and of the short weights; above it a batch is refused",
+        default="1",
+    )
+    max_price_age_seconds: float = variable(
+        "FAT_FINGER_MAX_PRICE_AGE_SECONDS",
+        seconds_from(),
+        "Oldest price that is traded on",
+        default="30",
+    )
+    max_in_flight_orders: int = variable(
+        "MAX_IN_FLIGHT_ORDERS", integer_from(least=1, most=1000), "Orders a wave", default="32"
+    )
+    dry_run: bool = variable(
+        "DRY_RUN", parse_bool, "We claim that the gateway sends nothing on", default="true"
+    )
+    alpaca_paper: bool = variable(
+        "ALPACA_PAPER", parse_bool, "We claim that the gateway trades on paper", default="true"
+    )
+    circuit_breaker_enabled: bool = variable(
+        "CIRCUIT_BREAKER_ENABLED",
+        parse_bool,
+        "A tripped or unreadable circuit breaker blocks a run",
+        default="true",
+    )
+    allow_unverified_gateway: bool = variable(
+        "ORCHESTRATOR_ALLOW_UNVERIFIED_GATEWAY",
+        parse_bool,
+        "Trade although the gateway's safety flags cannot be read",
+        default="false",
+    )
+    environment: str = variable(
+        "ENVIRONMENT", parse_plain_name, "Deployment; part of every order's identity", default="dev"
+    )
+    run_answer_seconds: float = variable(
+        "RUN_ANSWER_SECONDS",
+        seconds_from(),
+        "A longer run is answered 202 and goes on",
+        default="30",
+    )
+    send_window_seconds: float = variable(
+        "SEND_WINDOW_SECONDS",
+        seconds_from(),
+        "From a claim to the latest begin of a sending",
+        default="5",
+    )
+    persist_seconds: float = variable(
+        "PERSIST_SECONDS",
+        seconds_from(),
+        "How long the outcomes of sent orders are tried to be recorded",
+        default="20",
+    )
+    lease_seconds: float = variable(
+        "LEASE_SECONDS", seconds_from(), "How long a run's owner may stay silent", default="90"
+    )
+    kill_switch_drain_seconds: float = variable(
+        "KILL_SWITCH_DRAIN_SECONDS",
+        seconds_from(least=0.0),
+        "How long engaging waits until no order is on the wire",
+        default="20",
+    )
+    stop_seconds: float = variable(
+        "STOP_SECONDS", seconds_from(), "How long a stop waits for waves in flight", default="45"
+    )
+    max_body_bytes: int = variable(
+        "MAX_BODY_BYTES", integer_from(least=1024), "Largest request body", default="1048576"
+    )
+    request_receive_seconds: float = variable(
+        "REQUEST_RECEIVE_SECONDS",
+        seconds_from(),
+        "Deadline for a request's headers, and again for its body",
+        default="10",
+    )
+    host: str = variable("HOST", parse_word, "Address to listen on", default="127.0.0.1")
+    port: int = variable(
+        "PORT",
+        integer_from(least=0, most=65_535),
+        "Port to listen on; 0 takes a free one",
+        default="8003",
+    )
+    log_level: LogLevel = variable(  # noqa: RUF009 - an immutable word
+        "LOG_LEVEL", _parse_log_level, "The least that is logged", default="INFO"
+    )
+    log_format: LogFormat = variable(  # noqa: RUF009 - an immutable word
+        "ORCHESTRATOR_LOG_FORMAT", _parse_log_format, "json or text", default="json"
+    )
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def effective_position_ceiling(self) -> Decimal:
+        """The highest cap that a request may ask for, account currency."""
+        ceiling = self.max_position_size_ceiling
+        return self.max_position_size if ceiling is None else ceiling
+
+    @property
+    def token_secret(self) -> str | None:
+        """The key that signs calls to both peers, if any."""
+        own = self.internal_token_secret_orchestrator
+        return self.internal_token_secret if own is None else own
+
+    def shown(self) -> dict[str, str]:
+        """Return every setting by its variable's name, as text without secrets."""
+        values = ((defined, getattr(self, attribute.name)) for attribute, defined in _variables())
+        return {defined.name: defined.show(value) for defined, value in values}
+
+
+def _variables() -> tuple[tuple["Attribute[Any]", Variable], ...]:
+    return tuple(
+        (attribute, attribute.metadata[Variable])
+        for attribute in fields(Settings)
+        if Variable in attribute.metadata
+    )
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Return the settings that the environment holds.
+
+    Raises:
+        SettingsError: One or more variables cannot be used; all are named.
+
+    """
+    values: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for attribute, defined in _variables():
+        text = environ.get(defined.name, "")
+        if not text.strip():
+            continue
+        try:
+            values[attribute.name] = defined.parse(text if defined.is_secret else text.strip())
+        except ValueError as problem:
+            # What was expected; some parsers add what they got, which may be a secret.
+            expected = str(problem).partition(", got ")[0]
+            got = "" if defined.is_secret else f", got {text.strip()[:60]!r}"
+            problems[defined.name] = f"{expected}{got}"
+    settings = Settings(**values, warnings=unknown_names(environ))
+    for contradiction in _contradictions(settings):
+        if not problems.keys() & contradiction.between:
+            problems[contradiction.between[0]] = contradiction.expected
+    if problems:
+        raise SettingsError(tuple(f"{name}: {problem}" for name, problem in problems.items()))
+    return settings
+
+
+@frozen
+class _Rule:
+    """What must hold between several variables; the first named is reported."""
+
+    holds: bool
+    between: tuple[str, ...]
+    expected: str
+
+
+def _contradictions(settings: Settings) -> tuple[_Rule, ...]:
+    cap, capital = settings.max_position_size, settings.capital
+    wave = longest_wave_seconds(settings)
+    rules = (
+        _Rule(
+            settings.effective_position_ceiling >= cap,
+            ("MAX_POSITION_SIZE_CEILING", "MAX_POSITION_SIZE"),
+            f"expected at least MAX_POSITION_SIZE, which is {cap:f}",
+        ),
+        _Rule(
+            settings.max_capital is None or settings.max_capital >= capital,
+            ("MAX_CAPITAL", "CAPITAL"),
+            f"expected at least CAPITAL, which is {capital:f}",
+        ),
+        _Rule(
+            settings.db_pool_max_size >= settings.db_pool_min_size,
+            ("DB_POOL_MAX_SIZE", "DB_POOL_MIN_SIZE"),
+            f"expected at least DB_POOL_MIN_SIZE, which is {settings.db_pool_min_size}",
+        ),
+        _Rule(
+            settings.lease_seconds >= wave,
+            ("LEASE_SECONDS", "SEND_WINDOW_SECONDS", "GATEWAY_TIMEOUT_SECONDS", "PERSIST_SECONDS"),
+            f"expected at least {wave:g}, which is SEND_WINDOW_SECONDS + GATEWAY_TIMEOUT_SECONDS + "
+            f"PERSIST_SECONDS + {LEASE_MARGIN_SECONDS:g}: else another replica takes over a run "
+            "under way",
+        ),
+    )
+    return tuple(rule for rule in rules if not rule.holds)
+
+
+def longest_wave_seconds(settings: Settings) -> float:
+    """Return how long a run may be silent between two of its commits."""
+    return (
+        settings.send_window_seconds
+        + settings.gateway_timeout_seconds
+        + settings.persist_seconds
+        + LEASE_MARGIN_SECONDS
+    )
+
+
+def unknown_names(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a warning for each name that looks like a setting and is none.
+
+    That is every unknown name of our own prefix, and any other name a slip away from one of ours:
+    a typo there is a limit that is not in force.
+    """
+    known = [defined.name for _, defined in _variables()]
+    warnings = []
+    for name in sorted(set(environ) - set(known)):
+        is_own = name.startswith(OWN_PREFIX)
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.85 if is_own else 0.92)
+        if is_own or close:
+            hint = f"; did you mean {close[0]}?" if close else ""
+            warnings.append(f"{name[:80]} is not a setting and has no effect{hint}")
+    return tuple(warnings)
+
+
+def settings_table() -> str:
+    """Return all variables as a Markdown table."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    rows += (
+        f"| `{defined.name}` | {defined.show(attribute.default)} | {defined.meaning} |"
+        for attribute, defined in _variables()
+    )
+    return "\n".join(rows)
