@@ -1,0 +1,18 @@
+"""Adapters over Redis: the shared half of the kill switch, prices and the circuit breaker.
+
+`client` holds the connections, every time-out and the one map of Redis's errors; the others hold a
+port each. Building any of them connects to nothing.
+"""
+
+from orchestrator_adapters.redis.breaker import RedisCircuitBreaker
+from orchestrator_adapters.redis.client import RedisAddress, RedisClient
+from orchestrator_adapters.redis.kill_switch import RedisKillSwitch
+from orchestrator_adapters.redis.prices import RedisPriceSource
+
+__all__ = [
+    "RedisAddress",
+    "RedisCircuitBreaker",
+    "RedisClient",
+    "RedisKillSwitch",
+    "RedisPriceSource",
+]
