@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 from orchestrator_core.errors import (
     InvalidRequest,
     MalformedReply,
+    OutcomeUnknown,
     PortError,
     TradingHalted,
     Unavailable,
@@ -65,7 +66,7 @@ async def read_switch(kill_switch: KillSwitch, runs: RunRepository) -> SwitchRea
 async def read_shared(kill_switch: KillSwitch) -> SharedReading:
     """Read the shared state; never raises for a store's failure."""
     try:
-        return await kill_switch.read() or Absent()
+        return await _readable(kill_switch)
     except PortError as error:
         return Unreadable(error.cause)
 
@@ -145,26 +146,12 @@ async def follow(
         match verdict.follow_up, latch:
             case FollowUp.TAKE_OVER, Absent():
                 await _take_over(shared, kill_switch, runs, clock)
-            case FollowUp.ENGAGE_LATCH, Latch():
-                raised = Latch(
-                    engaged=True,
-                    epoch=latch.epoch + 1,
-                    changed_by=shared.engaged_by or "another service",
-                    reason=shared.engagement_reason or "no reason given",
-                    changed_at=clock.now(),
-                    breaker_seen=latch.breaker_seen,
-                )
+            case FollowUp.ENGAGE_LATCH | FollowUp.RAISE_LATCH, Latch():
+                raised = _raised_by_another(shared, latch, clock)
                 if await runs.swap_latch(latch, raised):
                     await kill_switch.stamp(shared, latch_epoch=raised.epoch)
             case FollowUp.RELEASE_LATCH, Latch():
-                released = evolve(
-                    latch,
-                    engaged=False,
-                    changed_by=shared.disengaged_by or "another service",
-                    reason=shared.disengagement_notes or "disengaged through another service",
-                    changed_at=clock.now(),
-                )
-                await runs.swap_latch(latch, released)
+                await runs.swap_latch(latch, _released_by_another(shared, latch, clock))
             case FollowUp.STAMP_SHARED, Latch():
                 await kill_switch.stamp(shared, latch_epoch=latch.epoch)
             case _:
@@ -173,12 +160,37 @@ async def follow(
         return
 
 
+def _raised_by_another(shared: KillSwitchState, latch: Latch, clock: Clock) -> Latch:
+    # Beyond both epochs: an older copy of either store must not name this one.
+    epoch = max(latch.epoch, shared.latch_epoch or 0) + 1
+    if latch.engaged:
+        return evolve(latch, epoch=epoch)
+    return evolve(
+        latch,
+        engaged=True,
+        epoch=epoch,
+        changed_by=shared.engaged_by or "another service",
+        reason=shared.engagement_reason or "no reason given",
+        changed_at=clock.now(),
+    )
+
+
+def _released_by_another(shared: KillSwitchState, latch: Latch, clock: Clock) -> Latch:
+    return evolve(
+        latch,
+        engaged=False,
+        changed_by=shared.disengaged_by or "another service",
+        reason=shared.disengagement_notes or "disengaged through another service",
+        changed_at=clock.now(),
+    )
+
+
 async def _take_over(
     shared: KillSwitchState, kill_switch: KillSwitch, runs: RunRepository, clock: Clock
 ) -> None:
     # The shared state is stamped first: a crash between the two leaves a state with an epoch on a
     # database without a latch, which the next start takes over as it stands.
-    epoch = shared.latch_epoch or FIRST_EPOCH
+    epoch = max(FIRST_EPOCH, shared.latch_epoch or 0)
     if shared.latch_epoch != epoch and not await kill_switch.stamp(shared, latch_epoch=epoch):
         return
     engaged = shared.state is SwitchState.ENGAGED
@@ -250,13 +262,13 @@ async def engage(
         wait_seconds: How long to wait for orders in flight.
 
     Raises:
-        AlreadyInState: Both stores were engaged already.
+        AlreadyInState: Both stores were engaged already, and stay so.
     """
     causes = []
-    shared_before = await read_shared(kill_switch)
     latch: Latch | None = None
+    latch_stood = False
     try:
-        latch = await _raise_latch(engagement, shared_before, runs)
+        latch, latch_stood = await _raise_latch(engagement, runs)
     except PortError as error:
         causes.append(f"run database: {error.cause}")
     state: KillSwitchState | None = None
@@ -264,6 +276,8 @@ async def engage(
         change = await kill_switch.engage(
             engagement, latch_epoch=None if latch is None else latch.epoch
         )
+        if latch_stood and not change.changed:
+            raise AlreadyInState("kill_switch", "the kill switch is engaged already")
         state = change.state
     except PortError as error:
         causes.append(f"shared state: {error.cause}")
@@ -280,27 +294,28 @@ async def engage(
     )
 
 
-async def _raise_latch(engagement: Engagement, shared: SharedReading, runs: RunRepository) -> Latch:
-    """Engage the latch at a new epoch; raise the epoch too where only the other half was missing.
+async def _raise_latch(engagement: Engagement, runs: RunRepository) -> tuple[Latch, bool]:
+    """Engage the latch at a new epoch; say too whether it stood engaged before.
 
-    A disengage under way holds the old epoch, and so cannot finish after this.
+    The epoch is raised even then, so that a disengage under way, which holds the old one, cannot
+    finish after this; who engaged it first and why is kept.
     """
-    shared_engaged = isinstance(shared, KillSwitchState) and shared.state is SwitchState.ENGAGED
-    shared_epoch = shared.latch_epoch if isinstance(shared, KillSwitchState) else None
     for _ in range(MAX_SWAPS):
         current = await runs.read_latch()
-        if current is not None and current.engaged and shared_engaged:
-            raise AlreadyInState("kill_switch", "the kill switch is engaged already")
-        raised = Latch(
-            engaged=True,
-            epoch=(current.epoch + 1 if current is not None else (shared_epoch or FIRST_EPOCH) + 1),
-            changed_by=engagement.operator,
-            reason=engagement.reason,
-            changed_at=engagement.at,
-            breaker_seen=current is not None and current.breaker_seen,
-        )
+        stood = current is not None and current.engaged
+        if current is not None and stood:
+            raised = evolve(current, epoch=current.epoch + 1)
+        else:
+            raised = Latch(
+                engaged=True,
+                epoch=(FIRST_EPOCH if current is None else current.epoch) + 1,
+                changed_by=engagement.operator,
+                reason=engagement.reason,
+                changed_at=engagement.at,
+                breaker_seen=current is not None and current.breaker_seen,
+            )
         if await runs.swap_latch(current, raised):
-            return raised
+            return raised, stood
     raise Unavailable("runs", "swap_latch", "the latch keeps changing under us")
 
 
@@ -338,31 +353,15 @@ async def disengage(
 
     Raises:
         AlreadyInState: Orders may leave already.
-        Unavailable: A store cannot be asked; the switch still halts.
-        OutcomeUnknown: A store may have been written; the switch may or may not halt.
-        TradingHalted: Somebody engaged it meanwhile; the switch still halts.
+        Unavailable: A store cannot be asked; nothing was changed.
+        OutcomeUnknown: The shared state may be disengaged; the latch then follows it.
+        TradingHalted: Somebody changed the switch meanwhile; it still halts.
     """
     latch = await runs.read_latch()
     shared = await _readable(kill_switch)
     if isinstance(judge(shared, latch or Absent()), Trading):
         raise AlreadyInState("kill_switch", "the kill switch is not engaged")
-    epoch = (
-        latch.epoch
-        if latch is not None
-        else max(FIRST_EPOCH, (isinstance(shared, KillSwitchState) and shared.latch_epoch) or 0)
-    )
-    change = await kill_switch.disengage(disengagement, latch_epoch=epoch)
-    released = Latch(
-        engaged=False,
-        epoch=epoch,
-        changed_by=disengagement.operator,
-        reason=disengagement.notes or "disengaged",
-        changed_at=disengagement.at,
-        breaker_seen=latch is not None and latch.breaker_seen,
-    )
-    if not await runs.swap_latch(latch, released):
-        raise TradingHalted("another operator changed the kill switch meanwhile", engaged=True)
-    return change.state
+    return await _release(disengagement, shared, latch, kill_switch, runs, only_create=False)
 
 
 async def initialise(
@@ -371,20 +370,59 @@ async def initialise(
     kill_switch: KillSwitch,
     runs: RunRepository,
 ) -> KillSwitchState:
-    """Create the state where there is none, by name.
+    """Create the state where there is none, by name; never lets go of a switch that is engaged.
 
     Raises:
         AlreadyInState: There is a state: engaged, or letting orders through.
         Unavailable: A store cannot be asked; nothing was created.
+        OutcomeUnknown: The shared state may have been created; the latch then follows it.
+        TradingHalted: Somebody changed the switch meanwhile; it still halts.
     """
-    verdict = judge(await _readable(kill_switch), await runs.read_latch() or Absent())
-    if isinstance(verdict, Halted) and verdict.engaged:
+    latch = await runs.read_latch()
+    shared = await _readable(kill_switch)
+    verdict = judge(shared, latch or Absent())
+    if isinstance(verdict, Trading):
+        raise AlreadyInState("kill_switch", "the kill switch is initialised already")
+    if verdict.engaged:
         raise AlreadyInState("kill_switch", "the kill switch is engaged: disengage it instead")
-    return await disengage(disengagement, kill_switch=kill_switch, runs=runs)
+    return await _release(disengagement, shared, latch, kill_switch, runs, only_create=True)
+
+
+async def _release(
+    disengagement: Disengagement,
+    shared: SharedReading,
+    latch: Latch | None,
+    kill_switch: KillSwitch,
+    runs: RunRepository,
+    *,
+    only_create: bool,
+) -> KillSwitchState:
+    shared_epoch = shared.latch_epoch if isinstance(shared, KillSwitchState) else None
+    epoch = max(FIRST_EPOCH, shared_epoch or 0, 0 if latch is None else latch.epoch)
+    change = await kill_switch.disengage(disengagement, latch_epoch=epoch, only_create=only_create)
+    meanwhile = TradingHalted("the kill switch was changed meanwhile: look again", engaged=True)
+    if change.state.state is SwitchState.ENGAGED or change.state.latch_epoch != epoch:
+        raise meanwhile
+    released = Latch(
+        engaged=False,
+        epoch=epoch,
+        changed_by=disengagement.operator,
+        reason=disengagement.notes or "disengaged",
+        changed_at=disengagement.at,
+        breaker_seen=latch is not None and latch.breaker_seen,
+    )
+    try:
+        swapped = await runs.swap_latch(latch, released)
+    except Unavailable as error:
+        cause = f"{error.cause}; the shared state is disengaged, and the latch follows it"
+        raise OutcomeUnknown(error.port, error.operation, cause) from error
+    if not swapped:
+        raise meanwhile
+    return change.state
 
 
 async def _readable(kill_switch: KillSwitch) -> SharedReading:
     try:
         return await kill_switch.read() or Absent()
     except MalformedReply as error:
-        return Unreadable(error.cause)
+        return Unreadable(error.cause, answered=True)

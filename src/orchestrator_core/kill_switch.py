@@ -114,9 +114,15 @@ class Absent:
 
 @frozen
 class Unreadable:
-    """A store that did not answer, or answered what cannot be understood."""
+    """A store that did not answer, or answered what cannot be understood.
+
+    Attributes:
+        cause: Why, in one line.
+        answered: The store answers, but no state: an operator can make a new one.
+    """
 
     cause: str
+    answered: bool = False
 
 
 SharedReading = KillSwitchState | Absent | Unreadable
@@ -130,6 +136,7 @@ class FollowUp(StrEnum):
     ENGAGE_LATCH = "engage_latch"
     RELEASE_LATCH = "release_latch"
     STAMP_SHARED = "stamp_shared"
+    RAISE_LATCH = "raise_latch"
 
 
 class HeldBy(StrEnum):
@@ -184,7 +191,8 @@ def judge(shared: SharedReading, latch: LatchReading) -> Verdict:
     if isinstance(latch, Unreadable):
         return _in_doubt(f"latch unreadable: {latch.cause}", HeldBy.LATCH, _WAIT_LATCH)
     if isinstance(shared, Unreadable):
-        return _in_doubt(f"state unreadable: {shared.cause}", HeldBy.SHARED, _WAIT_SHARED)
+        release = _INIT if shared.answered else _WAIT_SHARED
+        return _in_doubt(f"state unreadable: {shared.cause}", HeldBy.SHARED, release)
     if isinstance(shared, Absent):
         return _in_doubt("state missing", HeldBy.SHARED, _INIT)
     if isinstance(latch, Absent):
@@ -211,7 +219,7 @@ def _engaged_in_shared(shared: KillSwitchState, latch: LatchReading) -> Halted:
         follow_up = FollowUp.TAKE_OVER
     elif isinstance(latch, Latch) and latch.engaged:
         held_by = (HeldBy.LATCH, HeldBy.SHARED)
-        follow_up = FollowUp.STAMP_SHARED if shared.latch_epoch != latch.epoch else None
+        follow_up = _alignment(shared.latch_epoch, latch.epoch)
     elif isinstance(latch, Latch):
         follow_up = FollowUp.ENGAGE_LATCH
     return Halted(
@@ -223,6 +231,15 @@ def _engaged_in_shared(shared: KillSwitchState, latch: LatchReading) -> Halted:
         engaged_at=shared.engaged_at,
         follow_up=follow_up,
     )
+
+
+def _alignment(shared_epoch: int | None, latch_epoch: int) -> FollowUp | None:
+    """Return what brings two engaged stores to one epoch: whichever is behind moves up."""
+    if shared_epoch == latch_epoch:
+        return None
+    if shared_epoch is None or shared_epoch < latch_epoch:
+        return FollowUp.STAMP_SHARED
+    return FollowUp.RAISE_LATCH
 
 
 def _engaged_in_latch(shared: KillSwitchState | Absent | Unreadable, latch: Latch) -> Halted:

@@ -289,8 +289,19 @@ class KillSwitch(Protocol):
         """
         ...
 
-    async def disengage(self, disengagement: Disengagement, *, latch_epoch: int) -> SwitchChange:
-        """Set ACTIVE at that epoch, whatever stood there; unchanged if it stands so already."""
+    async def disengage(
+        self, disengagement: Disengagement, *, latch_epoch: int, only_create: bool = False
+    ) -> SwitchChange:
+        """Set ACTIVE at that epoch; unchanged if it stands so already.
+
+        A state at a later epoch is left as it stands: somebody changed the switch since the latch
+        was read. Anything else that stood there gives way, also what is no state.
+
+        Args:
+            disengagement: Who lets go.
+            latch_epoch: Epoch of the latch, as it was read before.
+            only_create: Leave a state that is ENGAGED as it stands.
+        """
         ...
 
     async def stamp(self, expected: KillSwitchState, *, latch_epoch: int) -> bool:
