@@ -1,0 +1,214 @@
+"""The command line: `orchestrator`.
+
+This module only reads arguments: what a command needs is imported when it runs, so that `--help`
+answers at once. A command returns its exit code; whatever goes wrong is one line on stderr.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TypeAlias
+
+from orchestrator_core import __version__
+from orchestrator_entrypoints.commands.exit_codes import MEANINGS, ExitCode
+
+# Names a function below `commands`, such as `runs.list_runs`, without importing it.
+Handler = str
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    parser = build_parser()
+    chosen = parser.parse_args(arguments)
+    if not hasattr(chosen, "handler"):
+        chosen.usage.print_help()
+        return ExitCode.USAGE
+    return _load("edge.run_command")(_load(chosen.handler), chosen)
+
+
+def _load(handler: Handler) -> Callable[..., int]:
+    module, _, name = handler.rpartition(".")
+    loaded: Callable[..., int] = getattr(
+        import_module(f"orchestrator_entrypoints.commands.{module}"), name
+    )
+    return loaded
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="orchestrator",
+        description="Turns a strategy's signals into orders: once, within limits, and provably.",
+        epilog=_exit_codes(),
+        formatter_class=_wide,
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"orchestrator {__version__}")
+    parser.set_defaults(usage=parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_serve(commands)
+    _add_run(commands)
+    _add_runs(commands)
+    _add_kill_switch(commands)
+    _add_prices(commands)
+    _add_db(commands)
+    _add_config(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _exit_codes() -> str:
+    lines = (f"  {int(code):>3}  {meaning}" for code, meaning in MEANINGS.items())
+    return "exit codes:\n" + "\n".join(lines)
+
+
+def _wide(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=30)
+
+
+def _group(commands: Commands, name: str, summary: str) -> Commands:
+    group = commands.add_parser(
+        name, help=summary, description=_sentence(summary), formatter_class=_wide
+    )
+    group.set_defaults(usage=group)
+    return group.add_subparsers(title="commands", metavar="COMMAND")
+
+
+def _command(
+    commands: Commands, name: str, summary: str, handler: Handler, *, takes_data: bool = True
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=summary, description=_sentence(summary), formatter_class=_wide
+    )
+    command.set_defaults(handler=handler)
+    if takes_data:
+        command.add_argument(
+            "--data",
+            metavar="FILE",
+            help="use embedded parts: this SQLite file in place of Postgres and Redis",
+        )
+    return command
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[:1].upper()}{summary[1:]}."
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="write JSON, as the HTTP service does")
+
+
+def _add_serve(commands: Commands) -> None:
+    serve = _command(commands, "serve", "serve the HTTP API until told to end", "serve.serve")
+    serve.add_argument("--host", help="address to listen on (HOST, 127.0.0.1)")
+    serve.add_argument(
+        "--port", type=_count(0, 65_535), help="port to listen on, 0 for a free one (PORT, 8003)"
+    )
+
+
+def _add_run(commands: Commands) -> None:
+    run = _command(
+        commands, "run", "make one run against the configured parts and show it", "run.run"
+    )
+    run.add_argument(
+        "--symbols", nargs="+", required=True, metavar="SYMBOL", help="spaces or commas between"
+    )
+    run.add_argument("--as-of", metavar="YYYY-MM-DD", help="date of the signals (the latest)")
+    run.add_argument("--capital", metavar="AMOUNT", help="what a weight of 1 stands for (CAPITAL)")
+    run.add_argument(
+        "--max-position-size", metavar="AMOUNT", help="cap on one position (MAX_POSITION_SIZE)"
+    )
+    run.add_argument("--dry-run", action="store_true", help="plan and store, send nothing")
+    run.add_argument(
+        "--rebalance-key", metavar="KEY", help="names a further rebalance of the same date"
+    )
+    _add_json(run)
+
+
+def _add_runs(commands: Commands) -> None:
+    group = _group(commands, "runs", "look at the runs that are stored")
+    listing = _command(group, "list", "list runs, newest first", "runs.list_runs")
+    listing.add_argument("--limit", type=_count(1, 100), default=20, metavar="N", help="(20)")
+    listing.add_argument("--offset", type=_count(0, 10**9), default=0, metavar="N", help="(0)")
+    listing.add_argument("--strategy", metavar="ID", help="only this strategy's")
+    listing.add_argument(
+        "--status", choices=["running", "completed", "partial", "failed"], help="only these"
+    )
+    _add_json(listing)
+    show = _command(group, "show", "show one run with its orders", "runs.show_run")
+    show.add_argument("run_id", metavar="RUN_ID")
+    _add_json(show)
+
+
+def _add_kill_switch(commands: Commands) -> None:
+    group = _group(commands, "kill-switch", "stop all trading, and let it go on")
+    status = _command(group, "status", "say whether orders may leave", "kill_switch.status")
+    engage = _command(
+        group, "engage", "stop all trading; wait until nothing is on the wire", "kill_switch.engage"
+    )
+    engage.add_argument("--reason", required=True)
+    release = _command(group, "disengage", "let trading go on", "kill_switch.disengage")
+    init = _command(group, "init", "create the state where there is none", "kill_switch.initialise")
+    for command in (engage, release, init):
+        command.add_argument("--operator", required=True, help="who does this; kept in the history")
+    for command in (release, init):
+        command.add_argument("--notes")
+    history = _command(group, "history", "list the changes, newest first", "kill_switch.history")
+    history.add_argument("--limit", type=_count(1, 1000), default=20, metavar="N", help="(20)")
+    for command in (status, engage, release, init, history):
+        _add_json(command)
+
+
+def _add_prices(commands: Commands) -> None:
+    group = _group(commands, "prices", "prices of embedded parts")
+    command = _command(group, "set", "write prices as of now into embedded parts", "prices.set")
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("quotes", nargs="*", default=[], metavar="SYMBOL=PRICE")
+    source.add_argument("--csv", metavar="FILE", help="lines of SYMBOL,PRICE; - reads stdin")
+
+
+def _add_db(commands: Commands) -> None:
+    group = _group(commands, "db", "the run database")
+    _command(group, "upgrade", "bring the run database to this version", "database.upgrade")
+
+
+def _add_config(commands: Commands) -> None:
+    group = _group(commands, "config", "how this service is set up")
+    check = _command(
+        group,
+        "check",
+        "print the settings in force, and what each peer and store answers",
+        "config.check",
+    )
+    _add_json(check)
+
+
+def _add_demo(commands: Commands) -> None:
+    demo = _command(
+        commands,
+        "demo",
+        "show the whole service at work, with peers of its own, on real prices",
+        "demo.demo",
+        takes_data=False,
+    )
+    demo.add_argument("--keep", action="store_true", help="stay up until Ctrl-C")
+    demo.add_argument(
+        "--directory",
+        default="orchestrator-demo",
+        metavar="DIR",
+        help="where the data is left (orchestrator-demo)",
+    )
+
+
+def _count(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if text.isascii() and text.isdecimal() and least <= int(text) <= most:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}")
+
+    return parse
+
+
+if __name__ == "__main__":
+    sys.exit(main())

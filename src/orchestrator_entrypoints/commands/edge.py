@@ -1,0 +1,79 @@
+"""The outermost edge of the command line: every failure becomes one line and an exit code."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+
+from orchestrator_core.errors import InvalidRequest, PortError, TradingHalted
+from orchestrator_entrypoints.commands.console import Console
+from orchestrator_entrypoints.commands.exit_codes import ExitCode
+from orchestrator_entrypoints.settings import Settings, SettingsError, read_settings
+
+Handler = Callable[[argparse.Namespace, Console], int]
+
+
+class CommandFailure(Exception):
+    """A command cannot go on; says why in a line.
+
+    Attributes:
+        code: What the command ends with.
+
+    """
+
+    def __init__(self, message: str, code: ExitCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def run_command(handler: Handler, arguments: argparse.Namespace) -> int:
+    """Run a command on this process's own streams; return its exit code."""
+    return guarded(handler, arguments, Console(out=sys.stdout, err=sys.stderr))
+
+
+def guarded(handler: Handler, arguments: argparse.Namespace, console: Console) -> int:
+    """Run a command; turn whatever it raises into a line and an exit code."""
+    try:
+        return handler(arguments, console)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except CommandFailure as failure:
+        console.error(str(failure))
+        return failure.code
+    except (SettingsError, InvalidRequest) as problem:
+        console.error(str(problem))
+        return ExitCode.USAGE
+    except TradingHalted as halted:
+        who = "" if halted.engaged_by is None else f", engaged by {halted.engaged_by}"
+        console.error(f"trading is halted: {halted.reason}{who}")
+        return ExitCode.HALTED
+    except PortError as error:
+        console.error(f"{error.port}: {error.cause}")
+        return ExitCode.UNAVAILABLE
+    except OSError as error:
+        console.error(describe_os_error(error))
+        return ExitCode.FAULT
+    except Exception as error:  # noqa: BLE001 - the outermost edge
+        console.error(f"a fault of the program: {type(error).__name__}: {error}")
+        return ExitCode.FAULT
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return one line that says what could not be done, and with which file."""
+    words = error.strerror or str(error)
+    return words if error.filename is None else f"{error.filename}: {words}"
+
+
+def settings_for(
+    arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ
+) -> Settings:
+    """Return the settings in force: the environment, and what the command line says over it.
+
+    Raises:
+        SettingsError: A variable cannot be used.
+
+    """
+    over: dict[str, str] = {}
+    if getattr(arguments, "data", None) is not None:
+        over = {"ORCHESTRATOR_EMBEDDED": "true", "ORCHESTRATOR_DATA": arguments.data}
+    return read_settings({**environ, **over})

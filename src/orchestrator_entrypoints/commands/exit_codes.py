@@ -1,0 +1,32 @@
+"""What the command line's exit code says, to a cron job or a script."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """One outcome each; 130 is Ctrl-C."""
+
+    DONE = 0
+    FAULT = 1
+    USAGE = 2
+    PARTIAL = 3
+    FAILED = 4
+    RUNNING = 5
+    HALTED = 6
+    UNAVAILABLE = 7
+    ALREADY = 8
+    INTERRUPTED = 130
+
+
+MEANINGS = {
+    ExitCode.DONE: "done; a run completed",
+    ExitCode.FAULT: "a fault of the program",
+    ExitCode.USAGE: "an argument or a variable cannot be used; nothing was done",
+    ExitCode.PARTIAL: "a run placed some orders, and some not",
+    ExitCode.FAILED: "a run failed, or what was asked for was refused or does not exist",
+    ExitCode.RUNNING: "an order's fate is not known yet: look again, do not repeat by hand",
+    ExitCode.HALTED: "the kill switch or the circuit breaker holds trading",
+    ExitCode.UNAVAILABLE: "something that is needed did not answer",
+    ExitCode.ALREADY: "the kill switch stands there already",
+    ExitCode.INTERRUPTED: "Ctrl-C",
+}

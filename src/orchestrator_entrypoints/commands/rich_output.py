@@ -1,0 +1,56 @@
+"""The terminal's share of the output, by rich. Imported only where rich is there and wanted."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+GAP = 2
+
+
+class Heading(Protocol):
+    """What a table needs to know of a column."""
+
+    @property
+    def title(self) -> str:
+        """What stands above it."""
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it is aligned at the right."""
+
+    @property
+    def may_fold(self) -> bool:
+        """Whether it runs on over several lines."""
+
+
+def spinner(stream: TextIO, text: str) -> AbstractContextManager[object]:
+    """Return what shows a spinner while it is entered."""
+    return Console(file=stream).status(text)
+
+
+def table(
+    columns: Sequence[Heading],
+    widths: Sequence[int],
+    lines: Sequence[Sequence[str]],
+    styles: Sequence[str],
+) -> str:
+    """Return a table, coloured; each column as wide as said."""
+    drawn = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for column, width in zip(columns, widths, strict=True):
+        drawn.add_column(
+            Text(column.title),
+            width=width,
+            justify="right" if column.is_right else "left",
+            no_wrap=not column.may_fold,
+            overflow="fold" if column.may_fold else "ellipsis",
+        )
+    for cells, style in zip(lines, styles, strict=True):
+        drawn.add_row(*(Text(cell) for cell in cells), style=style or None)
+    console = Console(width=sum(widths) + GAP * len(widths), highlight=False)
+    with console.capture() as captured:
+        console.print(drawn)
+    return captured.get()
