@@ -1,0 +1,440 @@
+"""What the adapters of the run database share: runs and orders as column values, and back.
+
+Values are native (`UUID`, `date`, `datetime`, `Decimal`); an adapter turns them into what its
+driver takes. Readers take either the native value or its text, JSON as text or decoded.
+
+The snapshot is stored as its canonical text: a binary JSON type rewrites numbers, and the hash
+would no longer match.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, Protocol
+from uuid import UUID
+
+from attrs import evolve, frozen
+
+from orchestrator_core.errors import IllegalTransition
+from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
+from orchestrator_core.lifecycle import OPEN, OrderState, RunStatus
+from orchestrator_core.model import OrderIntent, OrderReport, OrderType, Side, Signal, TimeInForce
+from orchestrator_core.money import ZERO
+from orchestrator_core.record import (
+    canonical_json,
+    content_hash,
+    decode_request,
+    decode_time,
+    encode_batch,
+    encode_request,
+    encode_snapshot,
+)
+from orchestrator_core.runs import (
+    FailureKind,
+    Order,
+    Owner,
+    PlanRecord,
+    Run,
+    RunFailure,
+    RunOpening,
+    RunSummary,
+    Settlement,
+    duration_between,
+    settle,
+)
+
+
+class Row(Protocol):
+    """One row, by column name: `sqlite3.Row`, a dict, and the like."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+# What may be on the wire, or waits for an operator.
+REGISTERED_OPEN = OPEN - {OrderState.PLANNED}
+
+# What an operator or a claim alone may set; a settlement never does.
+_NOT_BY_SETTLEMENT = frozenset({OrderState.SENDING, OrderState.ADOPTED})
+
+# Text columns take no NUL in Postgres, and no lone surrogate anywhere.
+_REPLACEMENT = "\ufffd"
+
+
+def storable_text(text: str) -> str:
+    """Return the text with what no database stores replaced: peers' words may hold anything."""
+    return text.encode("utf-8", "replace").decode().replace("\0", _REPLACEMENT)
+
+
+def _storable(text: str | None) -> str | None:
+    return None if text is None else storable_text(text)
+
+
+def storable_settlement(settlement: Settlement) -> Settlement:
+    """Return the settlement as it can be stored, so that it compares with what is read back."""
+    report = settlement.report
+    if report is not None:
+        report = evolve(
+            report,
+            status=storable_text(report.status),
+            gateway_order_id=storable_text(report.gateway_order_id),
+            broker_order_id=_storable(report.broker_order_id),
+            message=_storable(report.message),
+        )
+    return evolve(settlement, reason=_storable(settlement.reason), report=report)
+
+
+def settle_once(order: Order, settlement: Settlement) -> Order:
+    """Return the order as the settlement leaves it; the same order if it stands so already.
+
+    Raises:
+        IllegalTransition: The order's state does not allow it, or only a claim or a plan does it.
+    """
+    if settlement.state in _NOT_BY_SETTLEMENT:
+        raise IllegalTransition(f"no settlement makes an order {settlement.state}")
+    report = settlement.report or order.report
+    if (order.state, order.reason, order.report) == (settlement.state, settlement.reason, report):
+        return order
+    return settle(order, settlement)
+
+
+# Orders
+
+ORDER_COLUMNS = (
+    "run_id",
+    "position",
+    "symbol",
+    "predicted_return",
+    "rank",
+    "target_weight",
+    "client_order_id",
+    "leg",
+    "order_qty",
+    "order_side",
+    "order_type",
+    "time_in_force",
+    "owner_run_id",
+)
+
+# What changes during an order's life.
+OUTCOME_COLUMNS = (
+    "state",
+    "reason",
+    "gateway_status",
+    "gateway_order_id",
+    "broker_order_id",
+    "filled_qty",
+    "filled_avg_price",
+    "message",
+    "order_status",
+    "skip_reason",
+)
+
+OWNER_PREFIX = "owner_"
+
+# Of an adopted order's owner, read beside it as `owner_state` and so on.
+OWNER_COLUMNS = OUTCOME_COLUMNS[:-2]
+
+
+def order_values(order: Order, *, run_id: RunId, position: int) -> tuple[Any, ...]:
+    """Return the values of `ORDER_COLUMNS`.
+
+    Args:
+        order: As planned, or adopted.
+        run_id: Its run.
+        position: Place among the run's signals, from 0.
+    """
+    signal, intent = order.signal, order.intent
+    described: tuple[Any, ...] = (None,) * 6
+    if intent is not None:
+        described = (
+            intent.client_order_id,
+            intent.leg,
+            intent.qty,
+            intent.side.value,
+            intent.order_type.value,
+            intent.time_in_force.value,
+        )
+    return (
+        run_id,
+        position,
+        signal.symbol,
+        signal.predicted_return,
+        signal.rank,
+        signal.target_weight,
+        *described,
+        None if order.owner is None else order.owner.run_id,
+    )
+
+
+def outcome_values(order: Order) -> tuple[Any, ...]:
+    """Return the values of `OUTCOME_COLUMNS`.
+
+    An adopted order has no report of its own: `gateway_status` is null, and the columns that are
+    shown hold the owner's.
+    """
+    report = order.report
+    shown = order.public_report
+    return (
+        order.state.value,
+        _storable(order.reason),
+        None if report is None else report.status,
+        None if report is None else report.gateway_order_id,
+        None if shown is None else shown.broker_order_id,
+        None if shown is None else shown.filled_qty,
+        None if shown is None else shown.filled_avg_price,
+        None if report is None else report.message,
+        order.order_status,
+        _storable(order.skip_reason),
+    )
+
+
+def order_of_row(row: Row) -> Order:
+    """Return the order of a row of `ORDER_COLUMNS`, `OUTCOME_COLUMNS` and the owner's columns."""
+    owner = None
+    if row["owner_run_id"] is not None:
+        owner = Owner(
+            run_id=run_id_of(row["owner_run_id"]),
+            state=OrderState(row["owner_state"]),
+            reason=row["owner_reason"],
+            report=_report_of(row, OWNER_PREFIX),
+        )
+    return Order(
+        signal=Signal(
+            symbol=Symbol(row["symbol"]),
+            predicted_return=float(row["predicted_return"]),
+            rank=int(row["rank"]),
+            target_weight=float(row["target_weight"]),
+        ),
+        state=OrderState(row["state"]),
+        intent=_intent_of(row),
+        reason=row["reason"],
+        report=_report_of(row, ""),
+        owner=owner,
+    )
+
+
+def _intent_of(row: Row) -> OrderIntent | None:
+    if row["client_order_id"] is None:
+        return None
+    return OrderIntent(
+        client_order_id=ClientOrderId(row["client_order_id"]),
+        symbol=Symbol(row["symbol"]),
+        side=Side(row["order_side"]),
+        qty=int(row["order_qty"]),
+        order_type=OrderType(row["order_type"]),
+        time_in_force=TimeInForce(row["time_in_force"]),
+        leg=int(row["leg"]),
+    )
+
+
+def _report_of(row: Row, prefix: str) -> OrderReport | None:
+    status = row[f"{prefix}gateway_status"]
+    if status is None:
+        return None
+    filled_qty = row[f"{prefix}filled_qty"]
+    return OrderReport(
+        status=status,
+        gateway_order_id=row[f"{prefix}gateway_order_id"],
+        broker_order_id=row[f"{prefix}broker_order_id"],
+        filled_qty=ZERO if filled_qty is None else Decimal(filled_qty),
+        filled_avg_price=_decimal_of(row[f"{prefix}filled_avg_price"]),
+        message=row[f"{prefix}message"],
+    )
+
+
+# Runs
+
+
+def opening_values(opening: RunOpening) -> dict[str, Any]:
+    """Return the columns of a run as it is first committed; JSON as canonical text."""
+    key = opening.idempotency
+    return {
+        "run_id": opening.run_id,
+        "strategy_id": opening.strategy_id,
+        "as_of_date": opening.as_of_date,
+        "status": RunStatus.RUNNING.value,
+        "capital": opening.request.capital,
+        "max_position_size": opening.request.max_position_size,
+        "started_at": opening.started_at,
+        "request": canonical_json(encode_request(opening.request)),
+        "idempotency_key": None if key is None else key.key,
+        "idempotency_fingerprint": None if key is None else key.fingerprint,
+        "lease_epoch": FIRST_LEASE_EPOCH,
+    }
+
+
+FIRST_LEASE_EPOCH = 1
+
+
+@frozen
+class EncodedPlan:
+    """A plan's record as it is stored.
+
+    Attributes:
+        snapshot: Canonical JSON.
+        digest: Content hash of the snapshot.
+        response: The strategy's answer, canonical JSON.
+    """
+
+    snapshot: str
+    digest: str
+    response: str
+
+
+def encode_plan(record: PlanRecord) -> EncodedPlan:
+    """Return the plan's record as it is stored. Work for the caller, not for a transaction."""
+    snapshot = encode_snapshot(record.snapshot)
+    return EncodedPlan(
+        snapshot=canonical_json(snapshot),
+        digest=content_hash(snapshot),
+        response=canonical_json(encode_batch(record.snapshot.batch)),
+    )
+
+
+def plan_values(record: PlanRecord, encoded: EncodedPlan) -> dict[str, Any]:
+    """Return the run's columns that its plan fills; JSON as canonical text."""
+    batch = record.snapshot.batch
+    model_version = batch.metadata.get("model_version")
+    return {
+        "as_of_date": batch.as_of_date,
+        "num_signals": len(batch.signals),
+        "model_version": storable_text(model_version) if isinstance(model_version, str) else None,
+        "signal_service_response": encoded.response,
+        "snapshot": encoded.snapshot,
+        "snapshot_hash": encoded.digest,
+    }
+
+
+def closing_values(run: Run) -> dict[str, Any]:
+    """Return the run's columns that follow from its orders, its failure and its completion."""
+    tally, failure = run.tally, run.failure
+    return {
+        "status": run.status.value,
+        "num_orders_submitted": tally.submitted,
+        "num_orders_accepted": tally.accepted,
+        "num_orders_rejected": tally.rejected,
+        "num_orders_filled": tally.filled,
+        "completed_at": run.completed_at,
+        "duration_seconds": run.duration_seconds,
+        "error_message": None if failure is None else storable_text(failure.message),
+        "failure_kind": None if failure is None else failure.kind.value,
+        "retry_after": None if failure is None else failure.retry_after,
+    }
+
+
+def close(run: Run, *, failure: RunFailure | None, at: datetime) -> Run:
+    """Return the run as it is left: completed at that time unless something is open.
+
+    A run that was completed before stays as it is; a failure once recorded stays, unless a later
+    one takes its place.
+    """
+    if run.completed_at is not None:
+        return run
+    left = evolve(run, failure=failure or run.failure)
+    return evolve(left, completed_at=None if left.status is RunStatus.RUNNING else at)
+
+
+def run_of_row(row: Row, orders: Iterable[Order]) -> Run:
+    """Return the run of a row and its orders, in the signals' order."""
+    has_plan = row["snapshot_hash"] is not None
+    kind = row["failure_kind"]
+    return Run(
+        run_id=run_id_of(row["run_id"]),
+        strategy_id=StrategyId(row["strategy_id"]),
+        as_of_date=_date_of(row["as_of_date"]),
+        request=decode_request(json_of(row["request"])),
+        started_at=time_of(row["started_at"]),
+        completed_at=_optional_time(row["completed_at"]),
+        orders=tuple(orders) if has_plan else None,
+        num_signals=row["num_signals"],
+        signal_metadata=json_of(row["signal_service_response"])["metadata"] if has_plan else None,
+        failure=(
+            None
+            if kind is None
+            else RunFailure(FailureKind(kind), row["error_message"], row["retry_after"])
+        ),
+    )
+
+
+SUMMARY_COLUMNS = (
+    "run_id",
+    "status",
+    "strategy_id",
+    "as_of_date",
+    "num_signals",
+    "num_orders_submitted",
+    "num_orders_accepted",
+    "num_orders_rejected",
+    "started_at",
+    "completed_at",
+    "duration_seconds",
+)
+
+
+def summary_of_row(row: Row) -> RunSummary:
+    """Return one row of the list of runs."""
+    return RunSummary(
+        run_id=run_id_of(row["run_id"]),
+        status=RunStatus(row["status"]),
+        strategy_id=StrategyId(row["strategy_id"]),
+        as_of_date=_date_of(row["as_of_date"]),
+        num_signals=row["num_signals"],
+        num_orders_submitted=row["num_orders_submitted"],
+        num_orders_accepted=row["num_orders_accepted"],
+        num_orders_rejected=row["num_orders_rejected"],
+        started_at=time_of(row["started_at"]),
+        completed_at=_optional_time(row["completed_at"]),
+        duration_seconds=_decimal_of(row["duration_seconds"]),
+    )
+
+
+def summarise(run: Run) -> RunSummary:
+    """Return the run's row in the list of runs."""
+    tally = run.tally
+    return RunSummary(
+        run_id=run.run_id,
+        status=RunStatus.RUNNING if run.completed_at is None else run.status,
+        strategy_id=run.strategy_id,
+        as_of_date=run.as_of_date,
+        num_signals=run.num_signals,
+        num_orders_submitted=tally.submitted,
+        num_orders_accepted=tally.accepted,
+        num_orders_rejected=tally.rejected,
+        started_at=run.started_at,
+        completed_at=run.completed_at,
+        duration_seconds=duration_between(run.started_at, run.completed_at),
+    )
+
+
+# Values, native or as text
+
+
+def run_id_of(value: UUID | str) -> RunId:
+    """Return a run's id."""
+    return RunId(value if isinstance(value, UUID) else UUID(value))
+
+
+def time_of(value: datetime | str) -> datetime:
+    """Return a UTC time; a native one may come in another zone."""
+    return decode_time(value) if isinstance(value, str) else value.astimezone(UTC)
+
+
+def _optional_time(value: datetime | str | None) -> datetime | None:
+    return None if value is None else time_of(value)
+
+
+def _date_of(value: date | str) -> date:
+    return date.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _decimal_of(value: Decimal | str | None) -> Decimal | None:
+    return None if value is None else Decimal(value)
+
+
+def json_of(value: Mapping[str, Any] | str) -> Mapping[str, Any]:
+    """Return a JSON object, decoded."""
+    if isinstance(value, str):
+        decoded: Mapping[str, Any] = json.loads(value)
+        return decoded
+    return value
