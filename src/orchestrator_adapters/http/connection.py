@@ -9,6 +9,7 @@ import asyncio
 import select
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from typing import cast
 
 import httptools
 import httpx
@@ -48,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes = 0
         self._head_is_complete = False
         self._is_complete = False
+        self._peer_keeps_it = False
         self._is_paused = False
         self._error: httpx.TransportError | None = None
         self._is_busy = True
@@ -124,7 +126,7 @@ class Connection(asyncio.Protocol):
             and self.has_whole_body
             and self._transport is not None
             and not self._transport.is_closing()
-            and self._parser.should_keep_alive()
+            and self._peer_keeps_it
         )
         self._is_busy = False
         if not reusable:
@@ -158,8 +160,8 @@ class Connection(asyncio.Protocol):
     # What the event loop tells it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows the type
-        self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         self._is_busy = False
 
     def data_received(self, data: bytes) -> None:
@@ -219,6 +221,8 @@ class Connection(asyncio.Protocol):
             self._headers = []
             return
         self._is_complete = True
+        # llhttp knows it only here.
+        self._peer_keeps_it = self._parser.should_keep_alive()
         self._wake()
 
 
