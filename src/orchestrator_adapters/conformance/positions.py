@@ -1,0 +1,46 @@
+"""What every position source does."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import pytest
+
+from orchestrator_core.identifiers import Symbol
+from orchestrator_core.model import Position
+from orchestrator_core.ports import PositionSource
+
+
+class PositionsStage(Protocol):
+    """The account behind a position source.
+
+    Attributes:
+        source: The adapter under test, over an account that holds nothing.
+    """
+
+    source: PositionSource
+
+    async def hold(self, positions: Sequence[Position]) -> None:
+        """Let the account hold exactly these, those of zero shares included."""
+        ...
+
+
+class PositionSourceConformance:
+    """Subclass it, and override `stage`."""
+
+    pytestmark = pytest.mark.anyio
+
+    @pytest.fixture
+    def stage(self) -> PositionsStage:
+        raise NotImplementedError("override this fixture: give a fresh stage")
+
+    async def test_an_empty_account_holds_nothing(self, stage: PositionsStage) -> None:
+        assert dict(await stage.source.positions()) == {}
+
+    async def test_longs_and_shorts_keep_their_sign(self, stage: PositionsStage) -> None:
+        long, short = Position(Symbol("AAPL"), 100), Position(Symbol("BRK.B"), -7)
+        await stage.hold([long, short])
+        assert dict(await stage.source.positions()) == {long.symbol: long, short.symbol: short}
+
+    async def test_a_position_of_no_shares_is_left_out(self, stage: PositionsStage) -> None:
+        await stage.hold([Position(Symbol("AAPL"), 0), Position(Symbol("MSFT"), 1)])
+        assert set(await stage.source.positions()) == {Symbol("MSFT")}
