@@ -1,0 +1,265 @@
+"""From what the core says to what a client is told: status, headers and body.
+
+The table of answers in the public contract is written down here and nowhere else.
+"""
+
+from collections.abc import Mapping
+from math import ceil
+
+from attrs import field, frozen
+
+from orchestrator_core.errors import Conflict, TradingHalted
+from orchestrator_core.identifiers import RunId
+from orchestrator_core.lifecycle import OrderState, RunStatus
+from orchestrator_core.runs import (
+    FailureKind,
+    Order,
+    RecordedOutcome,
+    Run,
+    RunFailure,
+    RunPage,
+)
+from orchestrator_entrypoints.wire import (
+    JsonObject,
+    OrchestrationResult,
+    OrchestrationRuns,
+    OrchestrationRunSummary,
+    PlainError,
+    Refusal,
+    RefusalError,
+    ShapeError,
+    SignalOrderMapping,
+)
+from orchestrator_entrypoints.wire_json import WrongShape
+
+REJECTED_NOTE = (
+    "A rejection is final for its decision: a new rebalance_key asks for the symbol once more"
+)
+RUNNING_NOTE = "Not everything is settled yet: look at this run again, do not repeat it by hand"
+
+
+@frozen
+class Answer:
+    """What a client is told."""
+
+    status: int
+    body: object
+    headers: Mapping[str, str] = field(factory=dict)
+
+
+def refuse(status: int, refusal: Refusal) -> Answer:
+    """Return a refusal, with `Retry-After` where a wait is known."""
+    wait = refusal.retry_after
+    headers = {} if wait is None else {"Retry-After": str(max(1, ceil(wait)))}
+    return Answer(status, RefusalError(detail=refusal), headers)
+
+
+def answer_problem(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """Return an error that one sentence explains."""
+    return Answer(status, PlainError(detail=sentence), headers or {})
+
+
+def answer_wrong_shape(error: WrongShape) -> Answer:
+    """Return the list of the fields that do not fit."""
+    return Answer(422, ShapeError(detail=error.problems))
+
+
+# Runs
+
+
+def answer_run(run: Run, *, asked_as: RunId | None = None) -> Answer:
+    """Return the answer to a request for a run.
+
+    Args:
+        run: As it stands.
+        asked_as: The id that the request was given; another run answers a repeated key.
+
+    """
+    headers = {} if asked_as in {None, run.run_id} else {"Idempotency-Replayed": "true"}
+    if run.failure is not None and run.status is RunStatus.FAILED:
+        failed = refuse(*_failed(run.run_id, run.failure))
+        return Answer(failed.status, failed.body, {**failed.headers, **headers})
+    status = 202 if run.status is RunStatus.RUNNING else 200
+    return Answer(status, result_of(run), headers)
+
+
+_FAILURES: dict[FailureKind, tuple[int, str]] = {
+    FailureKind.SIGNALS_UNAVAILABLE: (503, "Signal Service unavailable"),
+    FailureKind.SIGNALS_REFUSED: (400, "Signal Service refused the request"),
+    FailureKind.SIGNALS_MALFORMED: (502, "Signal Service answered outside its contract"),
+    FailureKind.PRICES_UNAVAILABLE: (503, "Prices unavailable"),
+    FailureKind.GATEWAY_UNAVAILABLE: (503, "Execution Gateway unavailable"),
+    FailureKind.GATEWAY_UNSAFE: (503, "Execution Gateway not verified as safe"),
+    FailureKind.HALTED: (503, "Trading halted"),
+    FailureKind.DATABASE_UNAVAILABLE: (503, "Run database unavailable"),
+    FailureKind.STOPPED: (503, "Service stopping"),
+    FailureKind.ABANDONED: (503, "Run abandoned"),
+    FailureKind.UNFORESEEN: (500, "Internal error"),
+}
+
+# Kinds that stop trading on purpose, not because something is broken.
+_FAILS_CLOSED = frozenset({FailureKind.GATEWAY_UNSAFE, FailureKind.HALTED})
+
+
+def _failed(run_id: RunId, failure: RunFailure) -> tuple[int, Refusal]:
+    status, error = _FAILURES[failure.kind]
+    return status, Refusal(
+        error=error,
+        message=failure.message,
+        fail_closed=True if failure.kind in _FAILS_CLOSED else None,
+        run_id=run_id,
+        retry_after=failure.retry_after,
+    )
+
+
+def answer_halted(halted: TradingHalted) -> Answer:
+    """Return the answer to a run that was not begun because nothing may be sent."""
+    if halted.engaged:
+        return refuse(
+            503,
+            Refusal(
+                error="Kill-switch engaged",
+                message="All trading is halted; nothing was stored or sent",
+                reason=halted.reason,
+                engaged_by=halted.engaged_by,
+                engaged_at=halted.engaged_at,
+            ),
+        )
+    return kill_switch_unavailable(halted.reason)
+
+
+def kill_switch_unavailable(cause: str) -> Answer:
+    """Return the answer where the kill switch's state is in doubt."""
+    return refuse(
+        503,
+        Refusal(
+            error="Kill-switch unavailable",
+            message=f"The kill switch is not known to let orders through: {cause}",
+            fail_closed=True,
+        ),
+    )
+
+
+def answer_conflict(conflict: Conflict) -> Answer:
+    """Return the answer to an idempotency key that cannot be used again."""
+    if conflict.kind == "still_running":
+        refusal = Refusal(error="Run still going", message=str(conflict), run_id=conflict.run_id)
+        return refuse(409, refusal)
+    refusal = Refusal(error="Idempotency-Key reused", message=str(conflict), run_id=conflict.run_id)
+    return refuse(422, refusal)
+
+
+def database_unavailable(cause: str, run_id: RunId | None = None) -> Answer:
+    """Return the answer where the run database failed; a run sent nothing then."""
+    message = cause if run_id is None else f"No order was sent: {cause}"
+    return refuse(503, Refusal(error="Run database unavailable", message=message, run_id=run_id))
+
+
+def service_stopping() -> Answer:
+    """Return the answer to a run that comes while the service is being stopped."""
+    return refuse(503, Refusal(error="Service stopping", message="No run was begun"))
+
+
+def internal_error(run_id: RunId | None = None) -> Answer:
+    """Return the answer to a fault of ours; the log has the rest."""
+    message = "An unforeseen fault was logged"
+    return refuse(500, Refusal(error="Internal error", message=message, run_id=run_id))
+
+
+def result_of(run: Run) -> OrchestrationResult:
+    """Return the run as clients read it."""
+    outcome = _outcome_of(run)
+    metadata = run.signal_metadata
+    return OrchestrationResult(
+        run_id=run.run_id,
+        status=run.status,
+        strategy_id=run.strategy_id,
+        as_of_date=run.as_of_date,
+        symbols=run.request.symbols,
+        capital=run.request.capital,
+        num_signals=run.num_signals,
+        signal_metadata=None if metadata is None else JsonObject(metadata),
+        num_orders_submitted=outcome.num_orders_submitted,
+        num_orders_accepted=outcome.num_orders_accepted,
+        num_orders_rejected=outcome.num_orders_rejected,
+        num_orders_filled=outcome.num_orders_filled,
+        mappings=tuple(mapping_of(order) for order in run.orders or ()),
+        started_at=run.started_at,
+        completed_at=run.completed_at,
+        duration_seconds=run.duration_seconds,
+        error_message=outcome.error_message,
+        max_position_size=run.request.max_position_size,
+        dry_run=run.request.dry_run,
+        rebalance_key=run.request.rebalance_key,
+        num_orders_open=run.tally.open,
+        note=_note(run),
+    )
+
+
+def _outcome_of(run: Run) -> RecordedOutcome:
+    if run.recorded is not None:
+        return run.recorded
+    tally = run.tally
+    return RecordedOutcome(
+        status=run.status,
+        num_orders_submitted=tally.submitted,
+        num_orders_accepted=tally.accepted,
+        num_orders_rejected=tally.rejected,
+        num_orders_filled=None if run.orders is None else tally.filled,
+        error_message=None if run.failure is None else run.failure.message,
+    )
+
+
+def _note(run: Run) -> str | None:
+    if run.recorded is not None:
+        return None
+    if run.status is RunStatus.RUNNING:
+        return RUNNING_NOTE
+    states = {order.standing.state for order in run.orders or ()}
+    return REJECTED_NOTE if OrderState.REJECTED in states else None
+
+
+def mapping_of(order: Order) -> SignalOrderMapping:
+    """Return one order as clients read it."""
+    intent, report = order.intent, order.public_report
+    return SignalOrderMapping(
+        symbol=order.signal.symbol,
+        predicted_return=order.signal.predicted_return,
+        rank=order.signal.rank,
+        target_weight=order.signal.target_weight,
+        client_order_id=None if intent is None else intent.client_order_id,
+        order_qty=None if intent is None else intent.qty,
+        order_side=None if intent is None else intent.side,
+        broker_order_id=None if report is None else report.broker_order_id,
+        order_status=order.order_status,
+        filled_qty=None if report is None else report.filled_qty,
+        filled_avg_price=None if report is None else report.filled_avg_price,
+        skip_reason=order.skip_reason,
+        order_state=order.state,
+        adopted_from_run_id=None if order.owner is None else order.owner.run_id,
+    )
+
+
+def page_of(page: RunPage, *, limit: int, offset: int) -> OrchestrationRuns:
+    """Return a page of runs as clients read it."""
+    return OrchestrationRuns(
+        runs=tuple(
+            OrchestrationRunSummary(
+                run_id=run.run_id,
+                status=run.status,
+                strategy_id=run.strategy_id,
+                as_of_date=run.as_of_date,
+                num_signals=run.num_signals,
+                num_orders_submitted=run.num_orders_submitted,
+                num_orders_accepted=run.num_orders_accepted,
+                num_orders_rejected=run.num_orders_rejected,
+                started_at=run.started_at,
+                completed_at=run.completed_at,
+                duration_seconds=run.duration_seconds,
+            )
+            for run in page.runs
+        ),
+        total=page.total,
+        limit=limit,
+        offset=offset,
+    )

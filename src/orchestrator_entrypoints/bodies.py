@@ -1,0 +1,39 @@
+"""Receiving a request's body: within a size, within a time, of one content type."""
+
+import asyncio
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+# The rest of a body that is not read would be taken for the next request.
+CLOSE = {"Connection": "close"}
+
+
+async def receive_json(request: Request, *, max_bytes: int, seconds: float) -> bytes:
+    """Return the body, which claims to be JSON.
+
+    Raises:
+        HTTPException: 415 for another content type, 413 for a body that is too large, 408 for one
+            that does not arrive in time.
+        ClientDisconnect: The client has gone.
+
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise HTTPException(415, "expected Content-Type: application/json", headers=CLOSE)
+    announced = request.headers.get("content-length", "")
+    too_large = HTTPException(413, f"expected a body of at most {max_bytes} bytes", headers=CLOSE)
+    if announced.isdecimal() and int(announced[:20]) > max_bytes:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise too_large
+    except TimeoutError:
+        raise HTTPException(
+            408, f"the body did not arrive within {seconds:g} s", headers=CLOSE
+        ) from None
+    return bytes(body)

@@ -1,0 +1,198 @@
+"""How the service and what it needs are: asked all at once, each within a deadline.
+
+An answer stands for a fraction of a second, and whoever asks while one is being found waits for
+that one: a storm of health checks costs as much as one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+from attrs import define, field, frozen
+
+from orchestrator_core.errors import PortError
+from orchestrator_core.halting import SwitchReading, read_latch, read_shared
+from orchestrator_core.identifiers import TradingMode
+from orchestrator_core.kill_switch import Halted, Trading, Unreadable
+from orchestrator_core.model import SafetyFlags
+from orchestrator_core.policy import RunPolicy
+from orchestrator_core.ports import Breaker, BreakerState
+from orchestrator_core.runs import OpenOrder
+from orchestrator_entrypoints.logs import log_event
+from orchestrator_entrypoints.orchestrator import Orchestrator
+from orchestrator_entrypoints.wire import HealthWord
+
+PROBE_SECONDS = 2.0
+FRESH_SECONDS = 0.25
+
+Found = TypeVar("Found")
+
+_LOG = logging.getLogger("orchestrator.health")
+
+
+@frozen
+class Problem:
+    """Why something could not be asked, in one line without secrets."""
+
+    cause: str
+
+
+@frozen(kw_only=True)
+class Observation:
+    """What everything answered; a `Problem` where it did not.
+
+    Attributes:
+        switch: Both stores of the kill switch.
+        flags: What the gateway says of its brakes.
+        open_orders: Orders of every replica that are not settled.
+        breaker: The circuit breaker; None where none is enabled, or none was ever set.
+
+    """
+
+    database: Problem | None
+    signal_service: Problem | None
+    gateway: Problem | None
+    switch: SwitchReading
+    flags: SafetyFlags | Problem
+    open_orders: Sequence[OpenOrder] | Problem
+    breaker: Breaker | Problem | None
+
+    @property
+    def word(self) -> HealthWord:
+        """The whole in one word."""
+        if self.database is not None:
+            return HealthWord.UNHEALTHY
+        in_doubt = isinstance(self.switch.verdict, Halted) and not self.switch.verdict.engaged
+        if in_doubt or self.signal_service is not None or self.gateway is not None:
+            return HealthWord.DEGRADED
+        return HealthWord.HEALTHY
+
+
+@define
+class HealthObserver:
+    """Asks everything that a run needs."""
+
+    orchestrator: Orchestrator
+    _current: asyncio.Task[Observation] | None = field(default=None, init=False)
+    _taken_at: float = field(default=float("-inf"), init=False)
+
+    async def observe(self) -> Observation:
+        """Return what everything answers now, or answered a moment ago; never raises."""
+        task = self._current
+        if task is None or (task.done() and self._age() > FRESH_SECONDS):
+            task = self._current = asyncio.create_task(self._ask_all())
+        return await asyncio.shield(task)
+
+    def _age(self) -> float:
+        return self.orchestrator.ports.clock.monotonic() - self._taken_at
+
+    async def _ask_all(self) -> Observation:
+        ports = self.orchestrator.ports
+        reachable = asyncio.gather(
+            _answer(ports.runs.check()),
+            _answer(self.orchestrator.ask_signal_service()),
+            _answer(self.orchestrator.ask_gateway()),
+        )
+        stores = asyncio.gather(
+            _answer(read_shared(ports.kill_switch)), _answer(read_latch(ports.runs))
+        )
+        (
+            (database, signals, gateway),
+            (shared, latch),
+            flags,
+            orders,
+            breaker,
+        ) = await asyncio.gather(
+            reachable,
+            stores,
+            _answer(ports.sink.safety_flags()),
+            _answer(ports.runs.open_orders()),
+            _answer(self._read_breaker()),
+        )
+        observation = Observation(
+            database=database,
+            signal_service=signals,
+            gateway=gateway,
+            switch=SwitchReading(
+                shared=Unreadable(shared.cause) if isinstance(shared, Problem) else shared,
+                latch=Unreadable(latch.cause) if isinstance(latch, Problem) else latch,
+            ),
+            flags=flags,
+            open_orders=orders,
+            breaker=breaker,
+        )
+        self._taken_at = ports.clock.monotonic()
+        self._show(observation)
+        return observation
+
+    async def _read_breaker(self) -> Breaker | None:
+        breaker = self.orchestrator.ports.breaker
+        return None if breaker is None else await breaker.read()
+
+    def _show(self, observation: Observation) -> None:
+        metrics = self.orchestrator.metrics
+        metrics.database_connected.set(observation.database is None)
+        metrics.signal_service_available.set(observation.signal_service is None)
+        metrics.execution_gateway_available.set(observation.gateway is None)
+        metrics.trading_allowed.set(isinstance(observation.switch.verdict, Trading))
+        if not isinstance(observation.open_orders, Problem):
+            metrics.orders_open.set(len(observation.open_orders))
+
+
+async def _answer(question: Awaitable[Found]) -> Found | Problem:
+    """Return the answer, or the problem; at the deadline even if the question cannot be stopped."""
+    task = asyncio.ensure_future(_caught(question))
+    await asyncio.wait({task}, timeout=PROBE_SECONDS)
+    if task.done():
+        return task.result()
+    task.cancel()
+    return Problem(f"no answer within {PROBE_SECONDS:g} s")
+
+
+async def _caught(question: Awaitable[Found]) -> Found | Problem:
+    try:
+        return await question
+    except PortError as error:
+        return Problem(error.cause)
+    except Exception as error:  # noqa: BLE001 - the edge of a probe: health answers whatever breaks
+        log_event(_LOG, logging.ERROR, "probe broken", error=repr(error))
+        return Problem(f"unforeseen {type(error).__name__}")
+
+
+def why_not_ready(observation: Observation, orchestrator: Orchestrator) -> tuple[str, ...]:
+    """Return the reasons why a run would be refused now."""
+    reasons = []
+    if orchestrator.stop.is_set:
+        reasons.append("the service is stopping")
+    for name, problem in (
+        ("run database", observation.database),
+        ("Signal Service", observation.signal_service),
+        ("Execution Gateway", observation.gateway),
+    ):
+        if problem is not None:
+            reasons.append(f"{name}: {problem.cause}")
+    verdict = observation.switch.verdict
+    if isinstance(verdict, Halted):
+        word = "engaged" if verdict.engaged else "unavailable"
+        reasons.append(f"kill switch {word}: {verdict.reason}")
+    if isinstance(observation.breaker, Problem):
+        reasons.append(f"circuit breaker: {observation.breaker.cause}")
+    elif observation.breaker is not None and observation.breaker.state is BreakerState.TRIPPED:
+        reasons.append(
+            f"circuit breaker tripped: {observation.breaker.reason or 'no reason given'}"
+        )
+    distrust = gateway_distrust(observation.flags, orchestrator.policy)
+    if distrust is not None:
+        reasons.append(distrust)
+    return tuple(reasons)
+
+
+def gateway_distrust(flags: SafetyFlags | Problem, policy: RunPolicy) -> str | None:
+    """Say why the gateway would be given no order, by its safety flags, or return None."""
+    if not isinstance(flags, Problem):
+        safe = flags.is_as_safe_as(policy.claimed_flags)
+        return None if safe else "the gateway is less safe than this service claims"
+    if policy.allow_unverified_gateway or policy.mode is TradingMode.LIVE:
+        return None
+    return f"the gateway's safety flags cannot be verified: {flags.cause}"

@@ -1,0 +1,91 @@
+"""What the service does between runs: it watches, and carries news from store to store.
+
+Every few seconds the keeper asks everything that a run needs, which sets the gauges, and does what
+the two stores of the kill switch ask for. It holds no state: what one round misses the next finds.
+"""
+
+import asyncio
+import logging
+
+from attrs import frozen
+
+from orchestrator_core.errors import PortError
+from orchestrator_core.halting import follow
+from orchestrator_core.kill_switch import Absent, Halted
+from orchestrator_entrypoints.health import HealthObserver, Observation
+from orchestrator_entrypoints.logs import log_event
+from orchestrator_entrypoints.orchestrator import Orchestrator
+
+KEEP_SECONDS = 5.0
+
+_LOG = logging.getLogger("orchestrator.keeper")
+
+
+@frozen
+class Keeper:
+    """The loop between runs."""
+
+    orchestrator: Orchestrator
+    health: HealthObserver
+
+    async def keep(self) -> None:
+        """Go round until cancelled; no round's failure ends it."""
+        before = None
+        while True:
+            try:
+                await self._prepare_if_empty(await self.health.observe())
+                observation = await self.health.observe()
+                await self._follow(observation)
+                if observation.word is not before:
+                    self._log(observation)
+                before = observation.word
+            except Exception:  # noqa: BLE001 - the edge of the loop: it must go on
+                _LOG.exception("round broken")
+            await asyncio.sleep(KEEP_SECONDS)
+
+    async def _prepare_if_empty(self, observation: Observation) -> None:
+        """Prepare the stores once they answer and hold nothing yet."""
+        switch = observation.switch
+        if isinstance(switch.shared, Absent) and isinstance(switch.latch, Absent):
+            await prepare(self.orchestrator)
+
+    async def _follow(self, observation: Observation) -> None:
+        verdict = observation.switch.verdict
+        if not isinstance(verdict, Halted) or verdict.follow_up is None:
+            return
+        ports = self.orchestrator.ports
+        await follow(observation.switch, ports.kill_switch, ports.runs, ports.clock)
+        log_event(
+            _LOG,
+            logging.WARNING,
+            "kill switch followed",
+            what=str(verdict.follow_up),
+            engaged_by=verdict.engaged_by,
+            reason=verdict.reason,
+        )
+
+    def _log(self, observation: Observation) -> None:
+        problems = {
+            "database": observation.database,
+            "signal_service": observation.signal_service,
+            "execution_gateway": observation.gateway,
+        }
+        causes = {name: p.cause for name, p in problems.items() if p is not None}
+        verdict = observation.switch.verdict
+        if isinstance(verdict, Halted):
+            causes["kill_switch"] = verdict.reason
+        log_event(
+            _LOG,
+            logging.WARNING if causes else logging.INFO,
+            "health changed",
+            status=str(observation.word),
+            **causes,
+        )
+
+
+async def prepare(orchestrator: Orchestrator) -> None:
+    """Bring the stores to where they can be used, if they let us now."""
+    try:
+        await orchestrator.prepare()
+    except PortError as error:
+        log_event(_LOG, logging.WARNING, "stores not prepared", cause=str(error))

@@ -1,0 +1,137 @@
+"""What the service is, how it is, and what it counts."""
+
+from attrs import frozen
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestrator_core import __version__
+from orchestrator_core.kill_switch import Halted
+from orchestrator_entrypoints.answers import Answer, refuse
+from orchestrator_entrypoints.edge import respond
+from orchestrator_entrypoints.health import (
+    HealthObserver,
+    Observation,
+    Problem,
+    gateway_distrust,
+    why_not_ready,
+)
+from orchestrator_entrypoints.metrics import CONTENT_TYPE
+from orchestrator_entrypoints.run_service import RunService
+from orchestrator_entrypoints.wire import (
+    SERVICE_NAME,
+    ConfigResponse,
+    HealthResponse,
+    JsonObject,
+    ReadyResponse,
+    Refusal,
+    ServiceInfo,
+)
+
+
+@frozen
+class ServiceEndpoints:
+    """The endpoints outside of `/api/v1/orchestration` and `/api/v1/kill-switch`."""
+
+    runs: RunService
+    observer: HealthObserver
+
+    async def info(self, _: Request) -> Response:
+        """Say what answers here."""
+        orchestrator = self.runs.orchestrator
+        settings = orchestrator.settings
+        info = ServiceInfo(
+            service=SERVICE_NAME,
+            version=__version__,
+            status="stopping" if orchestrator.stop.is_set else "running",
+            signal_service=settings.signal_service_url,
+            execution_gateway=settings.execution_gateway_url,
+        )
+        return respond(Answer(200, info))
+
+    async def health(self, _: Request) -> Response:
+        """Say how everything is; 200 whatever it is."""
+        observation = await self.observer.observe()
+        settings = self.runs.orchestrator.settings
+        health = HealthResponse(
+            status=observation.word,
+            service=SERVICE_NAME,
+            version=__version__,
+            timestamp=self.runs.orchestrator.ports.clock.now(),
+            signal_service_url=settings.signal_service_url,
+            execution_gateway_url=settings.execution_gateway_url,
+            signal_service_healthy=observation.signal_service is None,
+            execution_gateway_healthy=observation.gateway is None,
+            database_connected=observation.database is None,
+            details=JsonObject(self._details(observation)),
+        )
+        return respond(Answer(200, health))
+
+    def _details(self, observation: Observation) -> dict[str, object]:
+        orchestrator = self.runs.orchestrator
+        settings, verdict = orchestrator.settings, observation.switch.verdict
+        halted = verdict if isinstance(verdict, Halted) else None
+        orders = observation.open_orders
+        return {
+            "capital": float(settings.capital),
+            "max_position_size": float(settings.max_position_size),
+            "strategy_id": settings.strategy_id,
+            "mode": str(orchestrator.policy.mode),
+            "embedded": settings.embedded,
+            "kill_switch": {
+                "state": _switch_word(halted),
+                "reason": None if halted is None else halted.reason,
+                "held_by": [] if halted is None else [str(store) for store in halted.held_by],
+                "release": None if halted is None else halted.release,
+            },
+            "safety_flags": {
+                "verified": not isinstance(observation.flags, Problem),
+                "unverified_gateway_allowed": settings.allow_unverified_gateway,
+                "problem": gateway_distrust(observation.flags, orchestrator.policy),
+            },
+            "runs_under_way": self.runs.count,
+            "open_orders": None if isinstance(orders, Problem) else len(orders),
+            "problems": _problems(observation),
+        }
+
+    async def ready(self, _: Request) -> Response:
+        """Answer 200 while a run would be let through."""
+        orchestrator = self.runs.orchestrator
+        reasons = why_not_ready(await self.observer.observe(), orchestrator)
+        if not reasons:
+            return respond(Answer(200, ReadyResponse(status="ready")))
+        refusal = Refusal(error="Not ready", message="; ".join(reasons), reasons=reasons)
+        return respond(refuse(503, refusal))
+
+    async def config(self, _: Request) -> Response:
+        """Show the safety flags."""
+        settings = self.runs.orchestrator.settings
+        config = ConfigResponse(
+            service=SERVICE_NAME,
+            version=__version__,
+            environment=settings.environment,
+            dry_run=settings.dry_run,
+            alpaca_paper=settings.alpaca_paper,
+            circuit_breaker_enabled=settings.circuit_breaker_enabled,
+            timestamp=self.runs.orchestrator.ports.clock.now(),
+        )
+        return respond(Answer(200, config))
+
+    async def metrics(self, _: Request) -> Response:
+        """Show everything that is counted."""
+        exposition = self.runs.orchestrator.metrics.exposition()
+        return Response(exposition, headers={"Content-Type": CONTENT_TYPE})
+
+
+def _switch_word(halted: Halted | None) -> str:
+    if halted is None:
+        return "ACTIVE"
+    return "ENGAGED" if halted.engaged else "UNAVAILABLE"
+
+
+def _problems(observation: Observation) -> dict[str, str]:
+    probes = {
+        "database": observation.database,
+        "signal_service": observation.signal_service,
+        "execution_gateway": observation.gateway,
+    }
+    return {name: problem.cause for name, problem in probes.items() if problem is not None}
