@@ -65,7 +65,7 @@ def test_a_missing_price_skips_the_signal() -> None:
 )
 def test_a_price_is_good_up_to_its_age_limit_and_a_little_ahead(
     age_seconds: float,
-    good: bool,  # noqa: FBT001 - a column of the table above
+    good: bool,
 ) -> None:
     decision = decide(0.1, a_quote(as_of=NOW - timedelta(seconds=age_seconds)))
     assert (decision.intent is not None) is good
@@ -86,7 +86,7 @@ def test_a_dry_run_plans_the_order_and_sends_nothing() -> None:
 
 
 @pytest.mark.parametrize(("limit", "denied"), [(101, False), (100, False), (99, True)])
-def test_an_order_of_too_many_shares_is_denied(limit: int, denied: bool) -> None:  # noqa: FBT001
+def test_an_order_of_too_many_shares_is_denied(limit: int, denied: bool) -> None:
     decision = decide(0.1, a_quote(), limits=Limits(max_order_qty=limit))
     assert (decision.denial is not None) is denied
     if decision.denial is not None:
@@ -96,7 +96,7 @@ def test_an_order_of_too_many_shares_is_denied(limit: int, denied: bool) -> None
 @pytest.mark.parametrize(
     ("limit", "denied"), [("10000.01", False), ("10000", False), ("9999.99", True)]
 )
-def test_an_order_worth_too_much_is_denied(limit: str, denied: bool) -> None:  # noqa: FBT001
+def test_an_order_worth_too_much_is_denied(limit: str, denied: bool) -> None:
     decision = decide(0.1, a_quote(), limits=Limits(max_order_notional=Decimal(limit)))
     assert (decision.denial is not None) is denied
     if decision.denial is not None:
