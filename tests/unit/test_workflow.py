@@ -426,8 +426,9 @@ class FaultyRuns:
         method = getattr(self._world.runs, name)
 
         async def call(*args: object) -> object:
-            if name in WRITES:
-                self.calls += 1
+            if name not in WRITES and not self._lasting:
+                return await method(*args)
+            self.calls += name in WRITES
             reached = self.calls >= self._at if self._lasting else self.calls == self._at
             if not (reached and self.is_down):
                 return await method(*args)
