@@ -29,15 +29,17 @@ PLACING = {Behaviour.TAKE, Behaviour.TAKE_AND_LOSE_ANSWER}
 
 
 class OrdersStage(Protocol):
-    """The gateway behind an order sink.
+    """The gateway behind an order sink."""
 
-    Attributes:
-        sink: The adapter under test, over a gateway that holds no order.
-        late: A deadline that has passed.
-    """
+    @property
+    def sink(self) -> OrderSink:
+        """The adapter under test, over a gateway that holds no order."""
+        ...
 
-    sink: OrderSink
-    late: float
+    @property
+    def late(self) -> float:
+        """A deadline that has passed."""
+        ...
 
     async def script(self, symbol: Symbol, behaviours: Sequence[Behaviour]) -> None:
         """Let the gateway do this with the symbol's next tries, and take those after them."""

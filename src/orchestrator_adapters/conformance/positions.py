@@ -11,13 +11,12 @@ from orchestrator_core.ports import PositionSource
 
 
 class PositionsStage(Protocol):
-    """The account behind a position source.
+    """The account behind a position source."""
 
-    Attributes:
-        source: The adapter under test, over an account that holds nothing.
-    """
-
-    source: PositionSource
+    @property
+    def source(self) -> PositionSource:
+        """The adapter under test, over an account that holds nothing."""
+        ...
 
     async def hold(self, positions: Sequence[Position]) -> None:
         """Let the account hold exactly these, those of zero shares included."""

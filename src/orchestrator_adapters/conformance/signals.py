@@ -16,13 +16,12 @@ DAY = date(2026, 3, 2)
 
 
 class SignalsStage(Protocol):
-    """The strategy behind a signal source.
+    """The strategy behind a signal source."""
 
-    Attributes:
-        source: The adapter under test.
-    """
-
-    source: SignalSource
+    @property
+    def source(self) -> SignalSource:
+        """The adapter under test."""
+        ...
 
     async def answer(self, batch: SignalBatch) -> None:
         """Let the strategy answer every request with this batch."""
