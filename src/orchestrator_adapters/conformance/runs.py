@@ -1,20 +1,36 @@
 """What every run repository does.
 
-class TestMine(RunRepositoryConformance):
-    @pytest.fixture
-    async def stage(self) -> AsyncIterator[RunStage]:
-        ...
+    class TestMine(RunRepositoryConformance):
+        @pytest.fixture
+        async def stage(self) -> AsyncIterator[RunStage]:
+            ...
+
+The stage is described in `run_cases`; the cases stand in the modules beside it.
 """
 
 import pytest
 
 from orchestrator_adapters.conformance.run_cases import RunStage
+from orchestrator_adapters.conformance.run_closings import AdopterCases, ClosingCases, ListingCases
+from orchestrator_adapters.conformance.run_latches import LatchCases
 from orchestrator_adapters.conformance.run_openings import RunOpeningCases
+from orchestrator_adapters.conformance.run_plans import AdoptionCases, PlanCases
+from orchestrator_adapters.conformance.run_waves import ClaimCases, OutcomeCases
 
 __all__ = ["RunRepositoryConformance", "RunStage"]
 
 
-class RunRepositoryConformance(RunOpeningCases):
+class RunRepositoryConformance(
+    RunOpeningCases,
+    PlanCases,
+    AdoptionCases,
+    ClaimCases,
+    OutcomeCases,
+    ClosingCases,
+    AdopterCases,
+    ListingCases,
+    LatchCases,
+):
     """Subclass it, and override `stage`."""
 
     pytestmark = pytest.mark.anyio
