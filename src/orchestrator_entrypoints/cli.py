@@ -25,7 +25,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not hasattr(chosen, "handler"):
         chosen.usage.print_help()
         return ExitCode.USAGE
-    return _load("edge.run_command")(_load(chosen.handler), chosen)
+    try:
+        run_command = _load("edge.run_command")
+        handler = _load(chosen.handler)
+    except ModuleNotFoundError as missing:
+        sys.stderr.write(
+            f"orchestrator: {missing.name} is not installed: pip install 'orchestrator[service]'\n"
+        )
+        return ExitCode.FAULT
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    return run_command(handler, chosen)
 
 
 def _load(handler: Handler) -> Callable[..., int]:
@@ -162,7 +172,9 @@ def _add_kill_switch(commands: Commands) -> None:
 
 def _add_prices(commands: Commands) -> None:
     group = _group(commands, "prices", "prices of embedded parts")
-    command = _command(group, "set", "write prices as of now into embedded parts", "prices.set")
+    command = _command(
+        group, "set", "write prices as of now into embedded parts", "prices.set_prices"
+    )
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument("quotes", nargs="*", default=[], metavar="SYMBOL=PRICE")
     source.add_argument("--csv", metavar="FILE", help="lines of SYMBOL,PRICE; - reads stdin")

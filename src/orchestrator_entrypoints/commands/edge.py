@@ -74,6 +74,11 @@ def settings_for(
 
     """
     over: dict[str, str] = {}
-    if getattr(arguments, "data", None) is not None:
-        over = {"ORCHESTRATOR_EMBEDDED": "true", "ORCHESTRATOR_DATA": arguments.data}
+    given = vars(arguments)
+    if given.get("data") is not None:
+        over |= {"ORCHESTRATOR_EMBEDDED": "true", "ORCHESTRATOR_DATA": given["data"]}
+    if given.get("host") is not None:
+        over["HOST"] = given["host"]
+    if given.get("port") is not None:
+        over["PORT"] = str(given["port"])
     return read_settings({**environ, **over})

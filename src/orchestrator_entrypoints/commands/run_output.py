@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from orchestrator_core.identifiers import Symbol
 from orchestrator_core.lifecycle import OPEN, OrderState
 from orchestrator_core.money import decimal_of, multiply
 from orchestrator_entrypoints.commands.console import Column, Console, Row
@@ -24,7 +25,7 @@ _STYLES = {
 
 
 def write_run(
-    console: Console, result: Json, *, prices: Mapping[str, Decimal] | None = None
+    console: Console, result: Json, *, prices: Mapping[Symbol, Decimal] | None = None
 ) -> None:
     """Write a run: what became of it, then a line for each signal.
 
@@ -77,7 +78,7 @@ def _counts(result: Json) -> str:
 
 
 def write_orders(
-    console: Console, result: Json, *, prices: Mapping[str, Decimal] | None = None
+    console: Console, result: Json, *, prices: Mapping[Symbol, Decimal] | None = None
 ) -> None:
     """Write one line for each signal of a run."""
     figures = ["weight", "target", "capped", *(["price"] if prices is not None else []), "shares"]
@@ -91,14 +92,14 @@ def write_orders(
     console.table(columns, [_row(mapping, result, prices) for mapping in result["mappings"]])
 
 
-def _row(mapping: Json, result: Json, prices: Mapping[str, Decimal] | None) -> Row:
+def _row(mapping: Json, result: Json, prices: Mapping[Symbol, Decimal] | None) -> Row:
     weight = decimal_of(mapping["target_weight"])
     target = multiply(abs(weight), Decimal(result["capital"]))
     capped = min(target, Decimal(result["max_position_size"]))
     cells = [mapping["symbol"], f"{weight:+.4f}" if weight else "0"]
     cells += [money(target), money(capped)] if weight else ["", ""]
     if prices is not None:
-        price = prices.get(mapping["symbol"])
+        price = prices.get(Symbol(mapping["symbol"]))
         cells.append("" if price is None or not weight else f"{price:,.2f}")
     cells += [
         "" if mapping["order_qty"] is None else f"{mapping['order_qty']:,}",

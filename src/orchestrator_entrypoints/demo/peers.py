@@ -6,7 +6,6 @@ the Execution Gateway at 8002.
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from orchestrator_core.model import SafetyFlags
 from orchestrator_entrypoints.data import DailyPrices, daily_prices
 from orchestrator_entrypoints.demo.gateway import execution_gateway
 from orchestrator_entrypoints.demo.ledger import Ledger
-from orchestrator_entrypoints.demo.servers import ServerFailure, serving
+from orchestrator_entrypoints.demo.servers import ServerFailure, serving, wait_for_signal
 from orchestrator_entrypoints.demo.signal_service import signal_service
 
 PAPER = SafetyFlags(dry_run=False, alpaca_paper=True, circuit_breaker_enabled=True)
@@ -100,17 +99,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"peers: {problem}\n")
         return 1
     return 0
-
-
-def wait_for_signal() -> None:
-    """Return at SIGINT or SIGTERM."""
-    awaited = {signal.SIGINT, signal.SIGTERM}
-    previous = {number: signal.signal(number, lambda *_: None) for number in awaited}
-    try:
-        signal.pause()
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Serving small applications beside a program, on loopback, from a thread of their own."""
 
 import asyncio
+import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 
@@ -87,6 +88,19 @@ def bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def wait_for_signal(*, each: Callable[[], None] = lambda: None, seconds: float = 3600.0) -> None:
+    """Return at SIGINT or SIGTERM; until then do `each` every so many seconds."""
+    came = threading.Event()
+    awaited = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, lambda *_: came.set()) for number in awaited}
+    try:
+        while not came.wait(seconds):
+            each()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 async def _serve_all(

@@ -1,0 +1,120 @@
+"""`orchestrator config check`: the settings in force, and what everything answers."""
+
+import argparse
+import json
+import os
+
+from orchestrator_core.kill_switch import Halted
+from orchestrator_core.model import SafetyFlags
+from orchestrator_entrypoints.commands.console import Console
+from orchestrator_entrypoints.commands.exit_codes import ExitCode
+from orchestrator_entrypoints.commands.session import with_orchestrator
+from orchestrator_entrypoints.health import (
+    HealthObserver,
+    Observation,
+    Problem,
+    gateway_distrust,
+    why_not_ready,
+)
+from orchestrator_entrypoints.orchestrator import Orchestrator
+from orchestrator_entrypoints.settings import Settings
+
+EMBEDDED_ONLY = frozenset({"ORCHESTRATOR_DATA"})
+SERVERS_ONLY = frozenset(
+    {
+        *("DATABASE_URL", "DB_POOL_MIN_SIZE", "DB_POOL_MAX_SIZE", "DB_POOL_TIMEOUT"),
+        *("REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD"),
+    }
+)
+
+
+def check(arguments: argparse.Namespace, console: Console) -> int:
+    """Print both; end with 0 if a run could be made now."""
+
+    async def work(orchestrator: Orchestrator) -> ExitCode:
+        settings = orchestrator.settings
+        with console.working("asking every part"):
+            observation = await HealthObserver(orchestrator).observe()
+        answers = describe(observation, orchestrator)
+        reasons = why_not_ready(observation, orchestrator)
+        if arguments.json:
+            shown = {
+                "settings": settings.shown(),
+                "warnings": list(settings.warnings),
+                "answers": dict(answers),
+                "ready": not reasons,
+                "reasons": list(reasons),
+            }
+            console.raw(json.dumps(shown) + "\n")
+        else:
+            _write_settings(console, settings)
+            console.line()
+            console.pairs(answers)
+            console.line()
+            console.line("a run would be refused now" if reasons else "a run can be made now")
+        return _code_of(observation, orchestrator, reasons)
+
+    return with_orchestrator(arguments, work)
+
+
+def _write_settings(console: Console, settings: Settings) -> None:
+    unused = SERVERS_ONLY if settings.embedded else EMBEDDED_ONLY
+    pairs = []
+    for name, value in settings.shown().items():
+        origin = "" if os.environ.get(name, "").strip() else "(default)"
+        if name in unused:
+            origin = "(not used)"
+        pairs.append((name, f"{value}  {origin}".rstrip()))
+    console.pairs(pairs)
+    for warning in settings.warnings:
+        console.line(f"warning: {warning}")
+
+
+def describe(observation: Observation, orchestrator: Orchestrator) -> tuple[tuple[str, str], ...]:
+    """Return what each part answered, by its name."""
+    settings = orchestrator.settings
+    database = settings.data if settings.embedded else settings.shown()["DATABASE_URL"]
+    return (
+        ("Signal Service", _said(observation.signal_service, settings.signal_service_url)),
+        ("Execution Gateway", _said(observation.gateway, settings.execution_gateway_url)),
+        ("safety flags", _flags(observation.flags, orchestrator)),
+        ("run database", _said(observation.database, database)),
+        ("kill switch", _switch(observation)),
+        ("open orders", _open_orders(observation)),
+    )
+
+
+def _said(problem: Problem | None, where: str) -> str:
+    return f"answers at {where}" if problem is None else f"does NOT answer: {problem.cause}"
+
+
+def _flags(flags: SafetyFlags | Problem, orchestrator: Orchestrator) -> str:
+    distrust = gateway_distrust(flags, orchestrator.policy)
+    if isinstance(flags, Problem):
+        return distrust or f"not verified: {flags.cause}"
+    said = f"the gateway says dry_run={flags.dry_run} alpaca_paper={flags.alpaca_paper}".lower()
+    return said if distrust is None else f"{distrust}: {said}"
+
+
+def _switch(observation: Observation) -> str:
+    verdict = observation.switch.verdict
+    if not isinstance(verdict, Halted):
+        return "ACTIVE: orders may leave"
+    word = "ENGAGED" if verdict.engaged else "HALTED, in doubt"
+    return f"{word}: {verdict.reason}; {verdict.release}"
+
+
+def _open_orders(observation: Observation) -> str:
+    orders = observation.open_orders
+    return f"not known: {orders.cause}" if isinstance(orders, Problem) else str(len(orders))
+
+
+def _code_of(
+    observation: Observation, orchestrator: Orchestrator, reasons: tuple[str, ...]
+) -> ExitCode:
+    if not reasons:
+        return ExitCode.DONE
+    parts = (observation.database, observation.signal_service, observation.gateway)
+    distrust = gateway_distrust(observation.flags, orchestrator.policy)
+    unavailable = any(part is not None for part in parts) or distrust is not None
+    return ExitCode.UNAVAILABLE if unavailable else ExitCode.HALTED

@@ -1,0 +1,98 @@
+"""`orchestrator runs`: what is stored."""
+
+import argparse
+import json
+from typing import Any
+from uuid import UUID
+
+from orchestrator_core.identifiers import RunId, StrategyId
+from orchestrator_core.lifecycle import RunStatus
+from orchestrator_core.runs import RunFilter
+from orchestrator_entrypoints.answers import page_of
+from orchestrator_entrypoints.commands.console import Column, Console, Row
+from orchestrator_entrypoints.commands.edge import CommandFailure
+from orchestrator_entrypoints.commands.exit_codes import ExitCode
+from orchestrator_entrypoints.commands.run import show
+from orchestrator_entrypoints.commands.session import with_orchestrator
+from orchestrator_entrypoints.orchestrator import Orchestrator
+from orchestrator_entrypoints.wire_json import to_plain
+
+_COLUMNS = (
+    Column("run"),
+    Column("status"),
+    Column("strategy", least=8),
+    Column("as of"),
+    Column("signals", is_right=True),
+    Column("accepted", is_right=True),
+    Column("rejected", is_right=True),
+    Column("started (UTC)", least=16),
+    Column("seconds", is_right=True),
+)
+
+_STYLES = {"completed": "", "running": "yellow", "partial": "yellow", "failed": "red"}
+
+
+def list_runs(arguments: argparse.Namespace, console: Console) -> int:
+    """List a page of runs."""
+
+    async def work(orchestrator: Orchestrator) -> ExitCode:
+        matching = RunFilter(
+            strategy_id=None if arguments.strategy is None else StrategyId(arguments.strategy),
+            status=None if arguments.status is None else RunStatus(arguments.status),
+        )
+        page = await orchestrator.ports.runs.list_runs(
+            matching, limit=arguments.limit, offset=arguments.offset
+        )
+        plain = to_plain(page_of(page, limit=arguments.limit, offset=arguments.offset))
+        if arguments.json:
+            console.raw(json.dumps(plain) + "\n")
+        else:
+            _write_page(console, plain)
+        return ExitCode.DONE
+
+    return with_orchestrator(arguments, work, only_existing=True)
+
+
+def _write_page(console: Console, page: dict[str, Any]) -> None:
+    runs, total, offset = page["runs"], page["total"], page["offset"]
+    if not runs:
+        console.line("no runs" if total == 0 else f"no runs here: {total} in all")
+        return
+    console.table(_COLUMNS, [_row(run) for run in runs])
+    if len(runs) < total:
+        console.line(f"{offset + 1} to {offset + len(runs)} of {total}")
+
+
+def _row(run: dict[str, Any]) -> Row:
+    duration = run["duration_seconds"]
+    cells = (
+        run["run_id"],
+        run["status"],
+        run["strategy_id"],
+        run["as_of_date"],
+        str(run["num_signals"]),
+        str(run["num_orders_accepted"]),
+        str(run["num_orders_rejected"]),
+        run["started_at"][:19].replace("T", " "),
+        "" if duration is None else f"{float(duration):.2f}",
+    )
+    return Row(cells, _STYLES[run["status"]])
+
+
+def show_run(arguments: argparse.Namespace, console: Console) -> int:
+    """Show one run with its orders."""
+    try:
+        run_id = RunId(UUID(arguments.run_id))
+    except ValueError:
+        raise CommandFailure(
+            f"RUN_ID: expected a UUID, got {arguments.run_id[:60]!r}", ExitCode.USAGE
+        ) from None
+
+    async def work(orchestrator: Orchestrator) -> ExitCode:
+        stored = await orchestrator.ports.runs.get_run(run_id)
+        if stored is None:
+            raise CommandFailure(f"there is no run {run_id}", ExitCode.FAILED)
+        show(stored, console, as_json=arguments.json)
+        return ExitCode.DONE
+
+    return with_orchestrator(arguments, work, only_existing=True)

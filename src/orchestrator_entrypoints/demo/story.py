@@ -1,0 +1,153 @@
+"""What the demo shows, and checks while it shows it.
+
+A demo that prints a success which did not happen is worse than none: each step says what it expects
+and the story ends at the first that came out otherwise.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from attrs import frozen
+
+from orchestrator_core.identifiers import Symbol
+from orchestrator_entrypoints.commands.console import Console
+from orchestrator_entrypoints.commands.run_output import (
+    counted_as,
+    money,
+    write_head,
+    write_orders,
+)
+from orchestrator_entrypoints.demo.client import Reply, ServiceClient
+from orchestrator_entrypoints.demo.ledger import Ledger
+
+SYMBOLS = ("AAPL", "AMD", "BAC", "CVX", "HD", "JPM", "KO", "LLY", "MSFT", "PEP", "RRC", "XOM")
+OPERATOR = "demo"
+
+
+class StoryFailure(Exception):
+    """Something came out otherwise than it should."""
+
+
+@frozen
+class Stage:
+    """Where the story takes place.
+
+    Attributes:
+        prices: What orders are sized with, a symbol.
+        rebalance_key: This demo's own.
+
+    """
+
+    console: Console
+    service: ServiceClient
+    ledger: Ledger
+    prices: Mapping[Symbol, Decimal]
+    rebalance_key: str
+
+
+def tell(stage: Stage) -> None:
+    """Tell the whole story.
+
+    Raises:
+        StoryFailure: Something came out otherwise than it should.
+
+    """
+    first = _trade(stage)
+    _halt(stage)
+    _repeat(stage, first)
+
+
+def _trade(stage: Stage) -> dict[str, Any]:
+    console = stage.console
+    _title(console, 1, f"A run of {counted_as(len(SYMBOLS), 'stock')}")
+    reply = stage.service.run(SYMBOLS, rebalance_key=stage.rebalance_key)
+    _expect(reply, 200, "a run")
+    result = reply.body
+    write_head(console, result)
+    console.line()
+    write_orders(console, result, prices=stage.prices)
+    console.line()
+    ordered = {m["client_order_id"] for m in result["mappings"] if m["order_qty"] is not None}
+    taken = {order.ticket.client_order_id for order in stage.ledger.orders}
+    _require(result["status"] == "completed", f"a completed run, it is {result['status']}")
+    _require(bool(ordered), "a run with orders, there is none")
+    _require(taken == ordered, "exactly the run's orders in the gateway's ledger")
+    capped = sum(
+        Decimal(str(abs(m["target_weight"]))) * Decimal(result["capital"])
+        > Decimal(result["max_position_size"])
+        for m in result["mappings"]
+    )
+    console.line(
+        f"The gateway's ledger: {counted_as(len(taken), 'order')}, worth "
+        f"{money(stage.ledger.exposure())}; {counted_as(capped, 'target')} cut to the cap."
+    )
+    return result
+
+
+def _halt(stage: Stage) -> None:
+    console = stage.console
+    _title(console, 2, "The kill switch")
+    reply = stage.service.engage(operator=OPERATOR, reason="showing how it stops")
+    _expect(reply, 200, "engaging the kill switch")
+    barrier = reply.body
+    _require(barrier["drained"] is True, "a drained barrier")
+    console.line(
+        f"engage: {reply.status} {barrier['state']} by {barrier['engaged_by']}; "
+        f"drained: {_word(barrier['drained'])}, in flight: {barrier['in_flight']}, "
+        f"held by {' and '.join(barrier['held_by'])}"
+    )
+    stored, sent = stage.service.count_runs(), len(stage.ledger.orders)
+    refused = stage.service.run(SYMBOLS, rebalance_key=stage.rebalance_key)
+    _expect(refused, 503, "a run while the kill switch is engaged")
+    detail = refused.body["detail"]
+    console.line(f"run:    {refused.status} {detail['error']}")
+    for name in ("message", "reason", "engaged_by", "engaged_at"):
+        console.line(f"          {name + ':':<12}{detail[name]}")
+    _require(stage.service.count_runs() == stored, "nothing stored of a refused run")
+    _require(len(stage.ledger.orders) == sent, "no order while the kill switch is engaged")
+    released = stage.service.disengage(operator=OPERATOR, notes="shown")
+    _expect(released, 200, "disengaging the kill switch")
+    _require(released.body["trading_allowed"] is True, "trading allowed again")
+    console.line(f"disengage: {released.status} {released.body['state']}")
+
+
+def _repeat(stage: Stage, first: Mapping[str, Any]) -> None:
+    console = stage.console
+    _title(console, 3, "The same run again")
+    before = stage.ledger.orders
+    reply = stage.service.run(SYMBOLS, rebalance_key=stage.rebalance_key)
+    _expect(reply, 200, "the same run again")
+    result = reply.body
+    adopted = [m for m in result["mappings"] if m["adopted_from_run_id"] == first["run_id"]]
+    ids = {m["client_order_id"] for m in adopted}
+    _require(result["run_id"] != first["run_id"], "a run of its own")
+    _require(stage.ledger.orders == before, "an unchanged ledger")
+    _require(
+        ids == {order.ticket.client_order_id for order in before}, "every order of the first run"
+    )
+    write_head(console, result)
+    console.line(
+        f"The gateway's ledger: {counted_as(len(before), 'order')} before, "
+        f"{len(stage.ledger.orders)} now. One decision, one order: nothing was sent twice."
+    )
+
+
+def _title(console: Console, number: int, text: str) -> None:
+    console.line()
+    console.line(f"{number}. {text}")
+    console.line()
+
+
+def _word(answer: bool) -> str:  # noqa: FBT001 - it is what it says
+    return "yes" if answer else "no"
+
+
+def _expect(reply: Reply, status: int, what: str) -> None:
+    if reply.status != status:
+        raise StoryFailure(f"{what}: expected {status}, got {reply.status}: {reply.body}")
+
+
+def _require(holds: bool, expected: str) -> None:  # noqa: FBT001 - it is what it says
+    if not holds:
+        raise StoryFailure(f"expected {expected}")
