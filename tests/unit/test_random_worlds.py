@@ -15,7 +15,14 @@ from orchestrator_adapters.memory.prices import MemoryPriceSource
 from orchestrator_adapters.memory.runs import MemoryRunRepository
 from orchestrator_core.driver import run_sync
 from orchestrator_core.errors import TradingHalted
-from orchestrator_core.halting import AlreadyInState, disengage, engage, initialise
+from orchestrator_core.halting import (
+    AlreadyInState,
+    disengage,
+    engage,
+    follow,
+    initialise,
+    read_switch,
+)
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
 from orchestrator_core.kill_switch import Disengagement, Engagement
 from orchestrator_core.lifecycle import HOLDS_ID, OPEN, OrderState, RunStatus, run_status
@@ -42,8 +49,10 @@ POLICY = RunPolicy(
     owner_wait_seconds=0.1,
 )
 
+PRICES = ["99.99", "100", "50", "20000.01"]
+
 weights = st.dictionaries(
-    st.sampled_from(SYMBOLS), st.sampled_from([0.25, -0.25, 0.0, 0.001]), max_size=4
+    st.sampled_from(SYMBOLS), st.sampled_from([0.25, -0.25, 0.2, 0.0]), min_size=1
 )
 
 
@@ -79,15 +88,10 @@ class Desk(RuleBasedStateMachine):
             clock=self.clock,
         )
         run_sync(initialise(self._letting_go(), kill_switch=self.kill_switch, runs=self.runs))
+        self.first_active = self.kill_switch.get_text()
 
     def _letting_go(self) -> Disengagement:
         return Disengagement("ops", self.clock.now())
-
-    @rule(
-        price=st.sampled_from(["10", "99.99", "100", "20000.01"]), symbol=st.sampled_from(SYMBOLS)
-    )
-    def a_price_is_seen(self, symbol: Symbol, price: str) -> None:
-        self.prices.put([Quote(symbol, Decimal(price), self.clock.now(), source="test")])
 
     @rule(seconds=st.sampled_from([1, 20, 40]))
     def time_passes(self, seconds: int) -> None:
@@ -104,11 +108,19 @@ class Desk(RuleBasedStateMachine):
         weights=weights,
         day=st.integers(0, 1),
         key=st.sampled_from(["", "noon"]),
-        dry_run=st.booleans(),
+        prices=st.none() | st.lists(st.sampled_from(PRICES), min_size=4, max_size=4),
+        dry_run=st.sampled_from([False, False, False, True]),
     )
     def a_run_is_asked_for(
-        self, weights: dict[Symbol, float], day: int, key: str, dry_run: bool
+        self,
+        weights: dict[Symbol, float],
+        day: int,
+        key: str,
+        prices: list[str] | None,
+        dry_run: bool,
     ) -> None:
+        for symbol, price in zip(SYMBOLS, prices or (), strict=prices is not None):
+            self.prices.put([Quote(symbol, Decimal(price), self.clock.now(), source="test")])
         date = NOW.date() + timedelta(days=day)
         signals = [a_signal(symbol, weight) for symbol, weight in weights.items()]
         self.signals.batch = a_batch(signals, as_of_date=date)
@@ -127,8 +139,10 @@ class Desk(RuleBasedStateMachine):
             if dry_run:
                 assert len(self.sink.ledger) == placed
 
-    @rule()
-    def an_operator_engages(self) -> None:
+    @rule(again=st.booleans())
+    def an_operator_engages(self, again: bool) -> None:
+        if self.halted and not again:
+            return
         engagement = Engagement("ops", "odd fills", self.clock.now())
         try:
             answer = run_sync(
@@ -152,7 +166,12 @@ class Desk(RuleBasedStateMachine):
     def another_service_engages(self) -> None:
         engagement = Engagement("other", "odd fills", self.clock.now())
         run_sync(self.kill_switch.engage(engagement, latch_epoch=None))
+        run_sync(self._look_between_runs())
         self.halted = True
+
+    async def _look_between_runs(self) -> None:
+        reading = await read_switch(self.kill_switch, self.runs)
+        await follow(reading, self.kill_switch, self.runs, self.clock)
 
     @precondition(lambda self: self.halted)
     @rule()
@@ -164,6 +183,11 @@ class Desk(RuleBasedStateMachine):
     @rule()
     def the_shared_state_is_flushed(self) -> None:
         self.kill_switch.put_text(None)
+
+    @precondition(lambda self: self.halted)
+    @rule()
+    def the_shared_state_falls_back_to_an_old_copy(self) -> None:
+        self.kill_switch.put_text(self.first_active)
 
     def _all_runs(self) -> list[Run]:
         listed = run_sync(self.runs.list_runs(RunFilter(), limit=1_000, offset=0)).runs
@@ -188,11 +212,24 @@ class Desk(RuleBasedStateMachine):
             assert holders[id_].state in {OrderState.ACCEPTED, OrderState.UNKNOWN}
 
     @invariant()
+    def a_decision_has_one_order_a_symbol(self) -> None:
+        decided = [
+            (run.as_of_date, run.request.rebalance_key, order.signal.symbol)
+            for run in self._all_runs()
+            for order in run.orders or ()
+            if order.intent is not None
+            and order.owner is None
+            and order.intent.client_order_id in self.sink.ledger
+            and order.state in HOLDS_ID
+        ]
+        assert len(decided) == len(set(decided))
+
+    @invariant()
     def nothing_exceeds_its_cap(self) -> None:
         for order in self._orders():
             if order.intent is not None and order.state is OrderState.ACCEPTED:
                 assert order.intent.qty <= 500
-                assert order.intent.qty * Decimal(10) <= CAP
+                assert order.intent.qty * Decimal(50) <= CAP
 
     @invariant()
     def every_status_is_true(self) -> None:
@@ -206,4 +243,4 @@ class Desk(RuleBasedStateMachine):
 
 
 TestDesk = Desk.TestCase
-TestDesk.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestDesk.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
