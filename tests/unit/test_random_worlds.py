@@ -24,7 +24,7 @@ from orchestrator_core.halting import (
     read_switch,
 )
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
-from orchestrator_core.kill_switch import Disengagement, Engagement
+from orchestrator_core.kill_switch import FIRST_EPOCH, Disengagement, Engagement
 from orchestrator_core.lifecycle import HOLDS_ID, OPEN, OrderState, RunStatus, run_status
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import Quote, SafetyFlags, SignalBatch
@@ -184,10 +184,12 @@ class Desk(RuleBasedStateMachine):
     def the_shared_state_is_flushed(self) -> None:
         self.kill_switch.put_text(None)
 
-    @precondition(lambda self: self.halted)
     @rule()
     def the_shared_state_falls_back_to_an_old_copy(self) -> None:
         self.kill_switch.put_text(self.first_active)
+        latch = run_sync(self.runs.read_latch())
+        assert latch is not None
+        self.halted = self.halted or latch.epoch != FIRST_EPOCH
 
     def _all_runs(self) -> list[Run]:
         listed = run_sync(self.runs.list_runs(RunFilter(), limit=1_000, offset=0)).runs
