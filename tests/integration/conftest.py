@@ -2,6 +2,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers.peers import (
+    ServedGateway,
+    ServedSignalService,
+    running_gateway,
+    running_signal_service,
+)
 from tests.servers.postgres import PostgresServer, running_postgres
 from tests.servers.redis import RedisServer, running_redis
 
@@ -28,3 +34,15 @@ def redis_server() -> Iterator[RedisServer]:
 def empty_redis(redis_server: RedisServer) -> RedisServer:
     redis_server.empty()
     return redis_server
+
+
+@pytest.fixture
+def signal_service() -> Iterator[ServedSignalService]:
+    with running_signal_service() as served:
+        yield served
+
+
+@pytest.fixture
+def gateway() -> Iterator[ServedGateway]:
+    with running_gateway() as served:
+        yield served

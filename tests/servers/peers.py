@@ -435,6 +435,32 @@ def running_peer(handler: Handler) -> Iterator[RawServer]:
         thread.join(START_SECONDS)
 
 
+@frozen
+class ServedSignalService:
+    peer: SignalPeer
+    server: RawServer
+
+
+@frozen
+class ServedGateway:
+    peer: GatewayPeer
+    server: RawServer
+
+
+@contextlib.contextmanager
+def running_signal_service() -> Iterator[ServedSignalService]:
+    peer = SignalPeer()
+    with running_peer(peer.handle) as server:
+        yield ServedSignalService(peer, server)
+
+
+@contextlib.contextmanager
+def running_gateway() -> Iterator[ServedGateway]:
+    peer = GatewayPeer()
+    with running_peer(peer.handle) as server:
+        yield ServedGateway(peer, server)
+
+
 @contextlib.contextmanager
 def running_app(handler: Handler) -> Iterator[str]:
     """Serve a handler's plain answers by Starlette on uvicorn; yield the URL."""
