@@ -1,8 +1,9 @@
 """The HTTP service: routes, middleware and lifespan, as data."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,14 +16,15 @@ from orchestrator_entrypoints.answers import answer_problem
 from orchestrator_entrypoints.docs_page import DocsPage
 from orchestrator_entrypoints.edge import Edge, respond
 from orchestrator_entrypoints.health import HealthObserver
-from orchestrator_entrypoints.keeper import Keeper, prepare
+from orchestrator_entrypoints.keeper import Keeper
+from orchestrator_entrypoints.logs import log_event
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.run_endpoints import RunEndpoints
 from orchestrator_entrypoints.run_service import RunService
 from orchestrator_entrypoints.service_endpoints import ServiceEndpoints
 from orchestrator_entrypoints.switch_endpoints import SwitchEndpoints
 
-PREPARE_SECONDS = 2.0
+_LOG = logging.getLogger("orchestrator.app")
 
 
 def create_app(orchestrator: Orchestrator) -> Starlette:
@@ -67,9 +69,6 @@ def _lifespan_of(
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PREPARE_SECONDS):
-                await prepare(orchestrator)
         keeping = asyncio.create_task(Keeper(orchestrator, observer).keep())
         try:
             yield
@@ -83,11 +82,11 @@ def _lifespan_of(
 
 
 async def _drain(orchestrator: Orchestrator, runs: RunService) -> None:
-    """Let the waves in flight end, counted from when the process was told to stop."""
-    clock, stop = orchestrator.ports.clock, orchestrator.stop
-    stop.set(clock.monotonic())
-    waited = clock.monotonic() - (stop.since or 0.0)
-    await runs.drain(max(0.0, orchestrator.settings.stop_seconds - waited))
+    """Let the waves in flight end, within a time that counts from the word to stop."""
+    orchestrator.stop.set()
+    left = orchestrator.settings.stop_seconds - orchestrator.stop.seconds
+    if not await runs.drain(max(0.0, left)):
+        log_event(_LOG, logging.ERROR, "stopped with runs under way", runs=runs.count)
 
 
 async def _answer_http_error(_: Request, error: Exception) -> Response:

@@ -9,9 +9,8 @@ import logging
 
 from attrs import frozen
 
-from orchestrator_core.errors import PortError
 from orchestrator_core.halting import follow
-from orchestrator_core.kill_switch import Absent, Halted
+from orchestrator_core.kill_switch import Halted
 from orchestrator_entrypoints.health import HealthObserver, Observation
 from orchestrator_entrypoints.logs import log_event
 from orchestrator_entrypoints.orchestrator import Orchestrator
@@ -33,7 +32,6 @@ class Keeper:
         before = None
         while True:
             try:
-                await self._prepare_if_empty(await self.health.observe())
                 observation = await self.health.observe()
                 await self._follow(observation)
                 if observation.word is not before:
@@ -42,12 +40,6 @@ class Keeper:
             except Exception:  # noqa: BLE001 - the edge of the loop: it must go on
                 _LOG.exception("round broken")
             await asyncio.sleep(KEEP_SECONDS)
-
-    async def _prepare_if_empty(self, observation: Observation) -> None:
-        """Prepare the stores once they answer and hold nothing yet."""
-        switch = observation.switch
-        if isinstance(switch.shared, Absent) and isinstance(switch.latch, Absent):
-            await prepare(self.orchestrator)
 
     async def _follow(self, observation: Observation) -> None:
         verdict = observation.switch.verdict
@@ -81,11 +73,3 @@ class Keeper:
             status=str(observation.word),
             **causes,
         )
-
-
-async def prepare(orchestrator: Orchestrator) -> None:
-    """Bring the stores to where they can be used, if they let us now."""
-    try:
-        await orchestrator.prepare()
-    except PortError as error:
-        log_event(_LOG, logging.WARNING, "stores not prepared", cause=str(error))

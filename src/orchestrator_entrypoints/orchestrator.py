@@ -1,8 +1,9 @@
 """What the HTTP service and the command line are given: the ports, wired, and how to run them."""
 
 from collections.abc import Awaitable, Callable
+from time import monotonic
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import RunPorts
@@ -15,24 +16,24 @@ Ask = Callable[[], Awaitable[None]]
 
 @define
 class StopFlag:
-    """Whether this process was told to end: no run begins, and no further wave is claimed.
+    """Whether this process was told to end: no run begins, and no further wave is claimed."""
 
-    Attributes:
-        since: The clock's monotonic seconds when it was told; None before.
-
-    """
-
-    since: float | None = None
+    _since: float | None = field(default=None, init=False)
 
     @property
     def is_set(self) -> bool:
         """Whether it was told."""
-        return self.since is not None
+        return self._since is not None
 
-    def set(self, now: float) -> None:
+    @property
+    def seconds(self) -> float:
+        """Seconds since it was told; 0 before."""
+        return 0.0 if self._since is None else monotonic() - self._since
+
+    def set(self) -> None:
         """Tell it to end, for good; only the first call counts."""
-        if self.since is None:
-            self.since = now
+        if self._since is None:
+            self._since = monotonic()
 
 
 @frozen(kw_only=True)
@@ -47,7 +48,7 @@ class Orchestrator:
         stop: Set when the process is to end.
         ask_signal_service: Returns if the Signal Service is ready; else raises PortError.
         ask_gateway: Returns if the Execution Gateway is healthy; else raises PortError.
-        prepare: Brings the stores to where they can be used; may be repeated. Raises PortError.
+        prepare: Opens both stores and brings their schema up to date. Raises PortError.
         aclose: Gives back every connection, file and thread.
 
     """

@@ -1,0 +1,262 @@
+"""The composition root: the only place that constructs adapters.
+
+Nothing here connects to anything: each adapter opens what it needs when it is first used, and again
+after it was lost. An adapter is imported where it is wired, so that embedded parts load neither
+psycopg nor redis.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from attrs import frozen
+
+from orchestrator_adapters.event_loop import SystemClock, at_once
+from orchestrator_core import __version__
+from orchestrator_core.errors import Unavailable
+from orchestrator_core.identifiers import StrategyId
+from orchestrator_core.limits import Limits
+from orchestrator_core.model import Quote, SafetyFlags
+from orchestrator_core.policy import RunPolicy
+from orchestrator_core.ports import (
+    CircuitBreaker,
+    Clock,
+    KillSwitch,
+    OrderSink,
+    PriceSource,
+    RunPorts,
+    RunRepository,
+    SignalSource,
+)
+from orchestrator_core.requests import RequestPolicy
+from orchestrator_entrypoints.metrics import Metrics
+from orchestrator_entrypoints.observed import (
+    ObservedKillSwitch,
+    ObservedPrices,
+    ObservedRuns,
+    ObservedSignals,
+    ObservedSink,
+)
+from orchestrator_entrypoints.orchestrator import Ask, Orchestrator, StopFlag
+from orchestrator_entrypoints.settings import Settings
+
+PROBE_SECONDS = 1.5
+# Connections to the gateway beside those that carry orders: probes, flags and look-ups.
+SPARE_CONNECTIONS = 16
+ORDERS_IN_FLIGHT = 96
+
+_LOG = logging.getLogger("orchestrator.wiring")
+
+
+@frozen
+class _Stores:
+    """What is remembered, and what is shared with other services."""
+
+    runs: RunRepository
+    kill_switch: KillSwitch
+    prices: PriceSource
+    breaker: CircuitBreaker
+
+
+@frozen
+class _Peers:
+    """The two services that a run talks to."""
+
+    signals: SignalSource
+    sink: OrderSink
+    ask_signal_service: Ask
+    ask_gateway: Ask
+
+
+def wire(settings: Settings) -> Orchestrator:
+    """Return the service that these settings describe; it has reached nothing yet."""
+    clock, metrics, stop = SystemClock(), Metrics(), StopFlag()
+    closing = AsyncExitStack()
+    stores = (_embedded if settings.embedded else _servers)(settings, clock, closing)
+    peers = _peers(settings, clock, closing)
+    ports = RunPorts(
+        signals=ObservedSignals(peers.signals, metrics),
+        prices=ObservedPrices(stores.prices, metrics),
+        sink=ObservedSink(peers.sink, metrics),
+        runs=ObservedRuns(stores.runs, metrics),
+        kill_switch=ObservedKillSwitch(stores.kill_switch, metrics),
+        clock=clock,
+        breaker=stores.breaker if settings.circuit_breaker_enabled else None,
+        together=at_once,
+        stopping=lambda: stop.is_set,
+    )
+
+    async def prepare() -> None:
+        await ports.runs.check()
+        await ports.kill_switch.check()
+
+    return Orchestrator(
+        settings=settings,
+        ports=ports,
+        policy=run_policy(settings),
+        request_policy=request_policy(settings),
+        metrics=metrics,
+        stop=stop,
+        ask_signal_service=peers.ask_signal_service,
+        ask_gateway=peers.ask_gateway,
+        prepare=prepare,
+        aclose=closing.aclose,
+    )
+
+
+def run_policy(settings: Settings) -> RunPolicy:
+    """Return how every run is run."""
+    return RunPolicy(
+        environment=settings.environment,
+        strategy_id=StrategyId(settings.strategy_id),
+        limits=Limits(
+            max_order_qty=settings.max_order_qty,
+            max_order_notional=settings.max_order_notional,
+            max_signal_weight=settings.max_signal_weight,
+            max_side_weight=settings.max_side_weight,
+            max_price_age_seconds=settings.max_price_age_seconds,
+        ),
+        claimed_flags=SafetyFlags(
+            dry_run=settings.dry_run,
+            alpaca_paper=settings.alpaca_paper,
+            circuit_breaker_enabled=settings.circuit_breaker_enabled,
+        ),
+        code_version=__version__,
+        allow_unverified_gateway=settings.allow_unverified_gateway,
+        max_in_flight_orders=settings.max_in_flight_orders,
+        send_window_seconds=settings.send_window_seconds,
+        lease_seconds=settings.lease_seconds,
+        persist_seconds=settings.persist_seconds,
+    )
+
+
+def request_policy(settings: Settings) -> RequestPolicy:
+    """Return the defaults and bounds for what a request gives."""
+    return RequestPolicy(
+        capital=settings.capital,
+        max_position_size=settings.max_position_size,
+        max_position_size_ceiling=settings.effective_position_ceiling,
+        max_capital=settings.max_capital,
+    )
+
+
+def _servers(settings: Settings, _clock: Clock, closing: AsyncExitStack) -> _Stores:
+    from orchestrator_adapters.postgres.database import PostgresDatabase  # noqa: PLC0415 - slow
+    from orchestrator_adapters.postgres.runs import PostgresRunRepository  # noqa: PLC0415
+    from orchestrator_adapters.redis import (  # noqa: PLC0415
+        RedisAddress,
+        RedisCircuitBreaker,
+        RedisClient,
+        RedisKillSwitch,
+        RedisPriceSource,
+    )
+
+    database = PostgresDatabase(
+        settings.database_url,
+        min_size=settings.db_pool_min_size,
+        max_size=settings.db_pool_max_size,
+        pool_timeout=settings.db_pool_timeout,
+    )
+    address = RedisAddress(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        db=settings.redis_db,
+        password=settings.redis_password,
+    )
+    client = RedisClient(address)
+    closing.push_async_callback(database.aclose)
+    closing.push_async_callback(client.aclose)
+    return _Stores(
+        runs=PostgresRunRepository(database),
+        kill_switch=RedisKillSwitch(client),
+        prices=RedisPriceSource(client),
+        breaker=RedisCircuitBreaker(client),
+    )
+
+
+def _embedded(settings: Settings, clock: Clock, closing: AsyncExitStack) -> _Stores:
+    from orchestrator_adapters.sqlite.database import SqliteDatabase  # noqa: PLC0415 - only here
+    from orchestrator_adapters.sqlite.runs import SqliteRunRepository  # noqa: PLC0415
+    from orchestrator_adapters.sqlite.shared import (  # noqa: PLC0415
+        SqliteCircuitBreaker,
+        SqliteKillSwitch,
+        SqlitePriceSource,
+    )
+    from orchestrator_entrypoints.first_use import FirstUseKillSwitch  # noqa: PLC0415
+
+    database = SqliteDatabase(Path(settings.data))
+    closing.push_async_callback(database.aclose)
+    runs = SqliteRunRepository(database, clock)
+    return _Stores(
+        runs=runs,
+        kill_switch=FirstUseKillSwitch(SqliteKillSwitch(database), runs, clock),
+        prices=SqlitePriceSource(database),
+        breaker=SqliteCircuitBreaker(database),
+    )
+
+
+def _peers(settings: Settings, clock: Clock, closing: AsyncExitStack) -> _Peers:
+    from orchestrator_adapters.http.auth import ServiceAuth  # noqa: PLC0415 - httpx is slow
+    from orchestrator_adapters.http.client import PeerClient  # noqa: PLC0415
+    from orchestrator_adapters.http.orders import HttpOrderSink  # noqa: PLC0415
+    from orchestrator_adapters.http.signals import HttpSignalSource  # noqa: PLC0415
+
+    secret = settings.token_secret
+    if secret is None:
+        _LOG.warning("calls to the peers are not signed: INTERNAL_TOKEN_SECRET is unset")
+    auth = None if secret is None else ServiceAuth(secret, clock)
+    headers = {"X-Strategy-ID": settings.strategy_id}
+    signal_client = PeerClient(settings.signal_service_url, clock=clock, auth=auth, headers=headers)
+    gateway_client = PeerClient(
+        settings.execution_gateway_url,
+        clock=clock,
+        auth=auth,
+        headers=headers,
+        max_connections=ORDERS_IN_FLIGHT + SPARE_CONNECTIONS,
+    )
+    closing.push_async_callback(signal_client.aclose)
+    closing.push_async_callback(gateway_client.aclose)
+    signals = HttpSignalSource(
+        signal_client,
+        seconds=settings.signal_service_timeout_seconds,
+        probe_seconds=PROBE_SECONDS,
+    )
+    sink = HttpOrderSink(
+        gateway_client,
+        clock=clock,
+        order_seconds=settings.gateway_timeout_seconds,
+        probe_seconds=PROBE_SECONDS,
+        max_in_flight=ORDERS_IN_FLIGHT,
+    )
+    return _Peers(
+        signals=signals,
+        sink=sink,
+        ask_signal_service=_asking("signals", signals.ready),
+        ask_gateway=_asking("orders", sink.ready),
+    )
+
+
+def _asking(port: str, ready: Callable[[], Awaitable[bool]]) -> Ask:
+    async def ask() -> None:
+        if not await ready():
+            raise Unavailable(port, "ready", "does not answer, or says that it is not ready")
+
+    return ask
+
+
+async def put_embedded_prices(settings: Settings, quotes: Iterable[Quote]) -> None:
+    """Write prices into embedded parts.
+
+    Raises:
+        PortError: They were not, or may not have been written.
+
+    """
+    from orchestrator_adapters.sqlite.database import SqliteDatabase  # noqa: PLC0415 - only here
+    from orchestrator_adapters.sqlite.shared import SqlitePriceSource  # noqa: PLC0415
+
+    database = SqliteDatabase(Path(settings.data))
+    try:
+        await SqlitePriceSource(database).put(quotes)
+    finally:
+        await database.aclose()
