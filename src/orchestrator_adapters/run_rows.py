@@ -197,7 +197,7 @@ def order_of_row(row: Row) -> Order:
             run_id=run_id_of(row["owner_run_id"]),
             state=OrderState(row["owner_state"]),
             reason=row["owner_reason"],
-            report=_report_of(row, OWNER_PREFIX),
+            report=report_of_row(row, OWNER_PREFIX),
         )
     return Order(
         signal=Signal(
@@ -209,7 +209,7 @@ def order_of_row(row: Row) -> Order:
         state=OrderState(row["state"]),
         intent=_intent_of(row),
         reason=row["reason"],
-        report=_report_of(row, ""),
+        report=report_of_row(row),
         owner=owner,
     )
 
@@ -228,7 +228,13 @@ def _intent_of(row: Row) -> OrderIntent | None:
     )
 
 
-def _report_of(row: Row, prefix: str) -> OrderReport | None:
+def report_of_row(row: Row, prefix: str = "") -> OrderReport | None:
+    """Return the gateway's word of a row; None where the gateway said none.
+
+    Args:
+        row: Of `OUTCOME_COLUMNS`.
+        prefix: Of the columns' names.
+    """
     status = row[f"{prefix}gateway_status"]
     if status is None:
         return None

@@ -29,13 +29,18 @@ CREATE TABLE orchestration_runs (
     retry_after REAL,
     idempotency_key TEXT,
     idempotency_fingerprint TEXT,
-    lease_epoch INTEGER NOT NULL,
-    lease_expires_at TEXT, -- NULL: given back
-    last_claim_epoch INTEGER NOT NULL DEFAULT 0,
-    last_claim_number INTEGER NOT NULL DEFAULT 0,
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL
 );
+
+-- Apart from the runs, whose rows are long: each wave writes here.
+CREATE TABLE run_leases (
+    run_id TEXT PRIMARY KEY REFERENCES orchestration_runs (run_id),
+    lease_epoch INTEGER NOT NULL,
+    lease_expires_at TEXT, -- NULL: given back
+    last_claim_epoch INTEGER NOT NULL DEFAULT 0,
+    last_claim_number INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
 
 CREATE UNIQUE INDEX orchestration_runs_key
     ON orchestration_runs (strategy_id, idempotency_key) WHERE idempotency_key IS NOT NULL;

@@ -1,0 +1,325 @@
+"""What each write of the run database does, inside its transaction.
+
+Each function is given a connection with a write transaction open. A file has one writer at a time,
+so whatever a function has read stays true until its commit: neither the latch nor the rows of other
+runs need locks of their own.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from attrs import evolve
+
+from orchestrator_adapters.run_rows import (
+    FIRST_LEASE_EPOCH,
+    EncodedPlan,
+    close,
+    closing_values,
+    opening_values,
+    plan_values,
+    run_id_of,
+    run_of_row,
+    storable_text,
+    time_of,
+)
+from orchestrator_adapters.sqlite.orders import (
+    insert_orders,
+    orders_of,
+    settle_orders,
+    sqlite_value,
+    take_orders,
+    taken_orders,
+    update_outcomes,
+)
+from orchestrator_core.errors import Conflict, IllegalTransition, LeaseLost
+from orchestrator_core.identifiers import RunId
+from orchestrator_core.kill_switch import Latch
+from orchestrator_core.lifecycle import RunStatus
+from orchestrator_core.record import canonical_json
+from orchestrator_core.runs import (
+    ClaimAnswer,
+    EarlierRun,
+    IdempotencyKey,
+    Lease,
+    PlanCommit,
+    PlanRecord,
+    Run,
+    RunClosing,
+    RunFailure,
+    RunOpening,
+    Settlement,
+    WaveClaim,
+)
+
+# All of a run but its snapshot, which is long and read by replays alone.
+_SELECT_RUN = (
+    "SELECT run_id, strategy_id, as_of_date, request, started_at, completed_at, num_signals,"
+    " signal_service_response, snapshot_hash, failure_kind, error_message, retry_after"
+    " FROM orchestration_runs WHERE run_id = ?"
+)
+
+
+def open_run(
+    connection: sqlite3.Connection, opening: RunOpening, now: datetime
+) -> Lease | EarlierRun:
+    """Store the run, its lease and its key; see `RunRepository.open_run`."""
+    lease = Lease(opening.run_id, FIRST_LEASE_EPOCH, opening.lease_seconds)
+    values = opening_values(opening)
+    stored = _find_run(connection, opening.run_id)
+    if stored is not None:
+        _require_lease(connection, lease)
+        if stored["request"] != values["request"]:
+            raise IllegalTransition(f"run {opening.run_id} was opened with another request")
+        return lease
+    if opening.idempotency is not None:
+        earlier = _answer_of_key(connection, opening, opening.idempotency)
+        if earlier is not None:
+            return earlier
+    symbols = canonical_json(list(opening.request.symbols))
+    epoch = values.pop("lease_epoch")
+    values |= {"symbols": symbols, "created_at": now, "updated_at": now}
+    connection.execute(
+        f"INSERT INTO orchestration_runs ({', '.join(values)})"  # noqa: S608 - names of ours
+        f" VALUES ({', '.join('?' * len(values))})",
+        [sqlite_value(value) for value in values.values()],
+    )
+    connection.execute(
+        "INSERT INTO run_leases (run_id, lease_epoch, lease_expires_at) VALUES (?, ?, ?)",
+        (str(lease.run_id), epoch, sqlite_value(_expiry(lease, now))),
+    )
+    return lease
+
+
+def _answer_of_key(
+    connection: sqlite3.Connection, opening: RunOpening, key: IdempotencyKey
+) -> EarlierRun | None:
+    row = connection.execute(
+        "SELECT run_id, idempotency_fingerprint, completed_at FROM orchestration_runs"
+        " WHERE strategy_id = ? AND idempotency_key = ?",
+        (opening.strategy_id, key.key),
+    ).fetchone()
+    if row is None:
+        return None
+    run_id = run_id_of(row["run_id"])
+    if row["idempotency_fingerprint"] != key.fingerprint:
+        raise Conflict("other_request", run_id)
+    if row["completed_at"] is None:
+        raise Conflict("still_running", run_id)
+    return EarlierRun(run_id)
+
+
+def commit_plan(
+    connection: sqlite3.Connection,
+    lease: Lease,
+    record: PlanRecord,
+    *,
+    encoded: EncodedPlan,
+    claim: WaveClaim | None,
+    now: datetime,
+) -> PlanCommit:
+    """Store the plan and claim its first wave; see `RunRepository.commit_plan`."""
+    leased = _require_lease(connection, lease)
+    run = _find_run(connection, lease.run_id)
+    digest = None if run is None else run["snapshot_hash"]
+    if digest is None:
+        _update_run(connection, lease.run_id, plan_values(record, encoded), now)
+        insert_orders(connection, lease.run_id, record, now)
+    elif digest != encoded.digest:
+        raise IllegalTransition(f"run {lease.run_id} has another plan already")
+    _renew(connection, lease, now)
+    answer = _claim(connection, lease, leased, claim, now)
+    return PlanCommit(orders_of(connection, lease.run_id), answer)
+
+
+def commit_wave(
+    connection: sqlite3.Connection,
+    lease: Lease,
+    settlements: Sequence[Settlement],
+    claim: WaveClaim | None,
+    now: datetime,
+) -> ClaimAnswer:
+    """Record outcomes and claim the next wave; see `RunRepository.commit_wave`."""
+    leased = _require_lease(connection, lease)
+    # A claim made before was committed with these outcomes; a deferred order that it took again
+    # must not be put back.
+    if claim is None or not _was_made(leased, claim):
+        settle_orders(connection, lease.run_id, settlements, now)
+    _renew(connection, lease, now)
+    return _claim(connection, lease, leased, claim, now)
+
+
+def close_run(
+    connection: sqlite3.Connection, lease: Lease, closing: RunClosing, now: datetime
+) -> Run:
+    """Leave the run, and complete its adopters with it; see `RunRepository.close_run`."""
+    _require_lease(connection, lease, given_back=True)
+    settle_orders(connection, lease.run_id, closing.settlements, now)
+    run = _leave(connection, lease.run_id, closing.failure, closing.at, now)
+    connection.execute(
+        "UPDATE run_leases SET lease_expires_at = NULL WHERE run_id = ?", (str(lease.run_id),)
+    )
+    if closing.frees_key and run.status is RunStatus.FAILED:
+        freed = {"idempotency_key": None, "idempotency_fingerprint": None}
+        _update_run(connection, lease.run_id, freed, now)
+    for adopter in _waiting_adopters(connection, lease.run_id):
+        _leave(connection, adopter, None, closing.at, now)
+    return run
+
+
+def _waiting_adopters(connection: sqlite3.Connection, owner: RunId) -> list[RunId]:
+    """Return the runs that nobody holds and that have adopted an order of this one."""
+    rows = connection.execute(
+        "SELECT run_id FROM orchestration_runs JOIN run_leases USING (run_id)"
+        " WHERE completed_at IS NULL AND lease_expires_at IS NULL AND run_id IN"
+        " (SELECT run_id FROM signal_order_mappings WHERE owner_run_id = ?)",
+        (str(owner),),
+    )
+    return [run_id_of(row["run_id"]) for row in rows.fetchall()]
+
+
+def _leave(
+    connection: sqlite3.Connection,
+    run_id: RunId,
+    failure: RunFailure | None,
+    at: datetime,
+    now: datetime,
+) -> Run:
+    stored = read_run(connection, run_id)
+    if stored is None:
+        raise IllegalTransition(f"run {run_id} was stored and is gone")
+    run = close(stored, failure=failure, at=at)
+    if run is not stored:
+        _update_run(connection, run_id, closing_values(run), now)
+        # What is shown of an adopted order is its owner's word, as it stands now.
+        adopted = [order for order in run.orders or () if order.owner is not None]
+        update_outcomes(connection, run_id, adopted, now)
+    return run
+
+
+def read_run(connection: sqlite3.Connection, run_id: RunId) -> Run | None:
+    """Return the run; see `RunRepository.get_run`."""
+    row = _find_run(connection, run_id)
+    return None if row is None else run_of_row(row, orders_of(connection, run_id))
+
+
+# Claims
+
+
+def _was_made(leased: sqlite3.Row, claim: WaveClaim) -> bool:
+    by_this_holder: bool = leased["last_claim_epoch"] == leased["lease_epoch"]
+    return by_this_holder and claim.number <= leased["last_claim_number"]
+
+
+def _claim(
+    connection: sqlite3.Connection,
+    lease: Lease,
+    leased: sqlite3.Row,
+    claim: WaveClaim | None,
+    now: datetime,
+) -> ClaimAnswer:
+    if claim is None:
+        return ClaimAnswer()
+    number = (lease.epoch, claim.number)
+    if not _was_made(leased, claim):
+        latch = read_latch(connection)
+        if latch is None or latch.engaged or latch.epoch != claim.latch_epoch:
+            return ClaimAnswer(halted=True)
+        take_orders(connection, lease.run_id, claim.client_order_ids, number, now)
+        connection.execute(
+            "UPDATE run_leases SET last_claim_epoch = ?, last_claim_number = ? WHERE run_id = ?",
+            (*number, str(lease.run_id)),
+        )
+    taken = taken_orders(connection, lease.run_id, number)
+    return ClaimAnswer(tuple(id_ for id_ in claim.client_order_ids if id_ in taken))
+
+
+# Leases
+
+
+def _require_lease(
+    connection: sqlite3.Connection, lease: Lease, *, given_back: bool = False
+) -> sqlite3.Row:
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM run_leases WHERE run_id = ?", (str(lease.run_id),)
+    ).fetchone()
+    if row is None or row["lease_epoch"] != lease.epoch:
+        raise LeaseLost(f"run {lease.run_id} is no longer ours")
+    if row["lease_expires_at"] is None and not given_back:
+        raise LeaseLost(f"run {lease.run_id} was given back")
+    return row
+
+
+def _expiry(lease: Lease, now: datetime) -> datetime:
+    return now + timedelta(seconds=lease.seconds)
+
+
+def _renew(connection: sqlite3.Connection, lease: Lease, now: datetime) -> None:
+    connection.execute(
+        "UPDATE run_leases SET lease_expires_at = ? WHERE run_id = ?",
+        (sqlite_value(_expiry(lease, now)), str(lease.run_id)),
+    )
+
+
+# Rows
+
+
+def _find_run(connection: sqlite3.Connection, run_id: RunId) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = connection.execute(_SELECT_RUN, (str(run_id),)).fetchone()
+    return row
+
+
+def _update_run(
+    connection: sqlite3.Connection, run_id: RunId, values: Mapping[str, object], now: datetime
+) -> None:
+    changed = {**values, "updated_at": now}
+    connection.execute(
+        f"UPDATE orchestration_runs SET {', '.join(f'{name} = ?' for name in changed)}"  # noqa: S608
+        " WHERE run_id = ?",
+        [sqlite_value(value) for value in (*changed.values(), run_id)],
+    )
+
+
+# The latch
+
+
+def read_latch(connection: sqlite3.Connection) -> Latch | None:
+    """Return the latch; None where there never was one."""
+    row = connection.execute("SELECT * FROM kill_switch_latch").fetchone()
+    if row is None:
+        return None
+    return Latch(
+        engaged=bool(row["engaged"]),
+        epoch=row["epoch"],
+        changed_by=row["changed_by"],
+        reason=row["reason"],
+        changed_at=time_of(row["changed_at"]),
+        breaker_seen=bool(row["breaker_seen"]),
+    )
+
+
+def swap_latch(connection: sqlite3.Connection, expected: Latch | None, new: Latch) -> bool:
+    """Replace the latch if it equals `expected`; see `RunRepository.swap_latch`."""
+    if read_latch(connection) != (None if expected is None else _storable_latch(expected)):
+        return False
+    latch = _storable_latch(new)
+    connection.execute(
+        "INSERT OR REPLACE INTO kill_switch_latch"
+        " (singleton, engaged, epoch, changed_by, reason, changed_at, breaker_seen)"
+        " VALUES (1, ?, ?, ?, ?, ?, ?)",
+        (
+            latch.engaged,
+            latch.epoch,
+            latch.changed_by,
+            latch.reason,
+            sqlite_value(latch.changed_at),
+            latch.breaker_seen,
+        ),
+    )
+    return True
+
+
+def _storable_latch(latch: Latch) -> Latch:
+    return evolve(
+        latch, changed_by=storable_text(latch.changed_by), reason=storable_text(latch.reason)
+    )

@@ -1,0 +1,123 @@
+"""The run database in a SQLite file."""
+
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+
+from orchestrator_adapters.run_rows import SUMMARY_COLUMNS, encode_plan, summary_of_row
+from orchestrator_adapters.sqlite import run_writes
+from orchestrator_adapters.sqlite.database import SqliteDatabase
+from orchestrator_adapters.sqlite.orders import open_orders
+from orchestrator_core.identifiers import RunId
+from orchestrator_core.kill_switch import Latch
+from orchestrator_core.ports import Clock
+from orchestrator_core.runs import (
+    ClaimAnswer,
+    EarlierRun,
+    Lease,
+    OpenOrder,
+    PlanCommit,
+    PlanRecord,
+    Run,
+    RunClosing,
+    RunFilter,
+    RunOpening,
+    RunPage,
+    Settlement,
+    WaveClaim,
+)
+
+PORT = "runs"
+
+
+class SqliteRunRepository:
+    """Runs, plans, orders and the latch in one file."""
+
+    def __init__(self, database: SqliteDatabase, clock: Clock) -> None:
+        """Touch nothing.
+
+        Args:
+            database: The file; whoever made it closes it.
+            clock: Tells when a lease ends.
+        """
+        self._database = database
+        self._clock = clock
+
+    async def open_run(self, opening: RunOpening) -> Lease | EarlierRun:
+        work = partial(run_writes.open_run, opening=opening, now=self._clock.now())
+        return await self._database.write(PORT, "open_run", work)
+
+    async def commit_plan(
+        self, lease: Lease, record: PlanRecord, claim: WaveClaim | None
+    ) -> PlanCommit:
+        now = self._clock.now()
+
+        def work(connection: sqlite3.Connection) -> PlanCommit:
+            encoded = encode_plan(record)
+            return run_writes.commit_plan(
+                connection, lease, record, encoded=encoded, claim=claim, now=now
+            )
+
+        return await self._database.write(PORT, "commit_plan", work)
+
+    async def commit_wave(
+        self, lease: Lease, settlements: Sequence[Settlement], claim: WaveClaim | None
+    ) -> ClaimAnswer:
+        work = partial(
+            run_writes.commit_wave,
+            lease=lease,
+            settlements=settlements,
+            claim=claim,
+            now=self._clock.now(),
+        )
+        return await self._database.write(PORT, "commit_wave", work)
+
+    async def close_run(self, lease: Lease, closing: RunClosing) -> Run:
+        work = partial(run_writes.close_run, lease=lease, closing=closing, now=self._clock.now())
+        return await self._database.write(PORT, "close_run", work)
+
+    async def get_run(self, run_id: RunId) -> Run | None:
+        work = partial(run_writes.read_run, run_id=run_id)
+        return await self._database.read(PORT, "get_run", work)
+
+    async def list_runs(self, matching: RunFilter, *, limit: int, offset: int) -> RunPage:
+        work = partial(_list_runs, matching=matching, limit=limit, offset=offset)
+        return await self._database.read(PORT, "list_runs", work)
+
+    async def open_orders(self) -> Sequence[OpenOrder]:
+        return await self._database.read(PORT, "open_orders", open_orders)
+
+    async def read_latch(self) -> Latch | None:
+        return await self._database.read(PORT, "read_latch", run_writes.read_latch)
+
+    async def swap_latch(self, expected: Latch | None, new: Latch) -> bool:
+        work = partial(run_writes.swap_latch, expected=expected, new=new)
+        return await self._database.write(PORT, "swap_latch", work)
+
+    async def check(self) -> None:
+        await self._database.read(PORT, "check", _look)
+
+
+def _look(connection: sqlite3.Connection) -> None:
+    connection.execute("SELECT EXISTS (SELECT 1 FROM orchestration_runs)").fetchone()
+
+
+def _list_runs(
+    connection: sqlite3.Connection, matching: RunFilter, limit: int, offset: int
+) -> RunPage:
+    conditions = {
+        "strategy_id": matching.strategy_id,
+        "status": None if matching.status is None else matching.status.value,
+    }
+    wanted = {name: value for name, value in conditions.items() if value is not None}
+    where = " AND ".join(f"{name} = ?" for name in wanted) or "TRUE"
+    total: int = connection.execute(
+        f"SELECT count(*) FROM orchestration_runs WHERE {where}",  # noqa: S608 - names of ours
+        tuple(wanted.values()),
+    ).fetchone()[0]
+    rows = connection.execute(
+        f"SELECT {', '.join(SUMMARY_COLUMNS)} FROM orchestration_runs WHERE {where}"  # noqa: S608
+        " ORDER BY started_at DESC, id DESC LIMIT ? OFFSET ?",
+        (*wanted.values(), limit, offset),
+    )
+    return RunPage(tuple(summary_of_row(row) for row in rows), total=total)
