@@ -88,7 +88,12 @@ class PostgresServer:
         settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": "."}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
-            command = [self._binaries / "postgres", "-D", self._folder / "data", *options]
+            command: list[str | Path] = [
+                self._binaries / "postgres",
+                "-D",
+                self._folder / "data",
+                *options,
+            ]
             self._process = self._user.spawn(command, folder=self._folder / "data", log=log)
         until = time.monotonic() + START_SECONDS
         while not self._answers():
@@ -128,7 +133,7 @@ class _User:
     def spawn(
         self, command: Sequence[str | Path], *, folder: Path, log: IO[bytes]
     ) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(  # noqa: S603
+        return subprocess.Popen(
             command,
             cwd=folder,
             stdin=subprocess.DEVNULL,

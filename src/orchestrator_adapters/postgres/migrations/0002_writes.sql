@@ -1,0 +1,322 @@
+-- The writes of a run under its lease, each in one round trip and one transaction.
+--
+-- Each statement inside sees what is committed when it begins (the isolation is READ COMMITTED), so
+-- what follows a lock is what the lock protects. Locks are taken in one order: the run's row, the
+-- latch, the orders by client_order_id.
+--
+-- A session keeps its plans: one made while the tables were small must not read them whole later.
+-- `(...) IS TRUE`, OFFSET, LIMIT and the join by ctid leave only the way by the named ids open.
+
+-- Take PLANNED orders as SENDING, if trading may go on at that epoch of the latch.
+--
+-- The latch's row stays locked FOR SHARE until the commit. Whoever engages must update that row: he
+-- waits for the claims under way, and a claim that waited for him sees what he wrote.
+CREATE FUNCTION orchestrator_claim(
+    p_run_id UUID,
+    p_lease_epoch BIGINT,
+    p_number INTEGER,
+    p_ids TEXT[],
+    p_latch_epoch BIGINT,
+    OUT o_halted BOOLEAN,
+    OUT o_claimed TEXT[]
+)
+LANGUAGE plpgsql AS $$
+BEGIN
+    o_halted := false;
+    PERFORM FROM orchestration_runs
+    WHERE run_id = p_run_id
+      AND last_claim_epoch = p_lease_epoch AND last_claim_number >= p_number;
+    IF FOUND THEN
+        SELECT coalesce(array_agg(client_order_id), '{}') INTO o_claimed
+        FROM signal_order_mappings
+        WHERE run_id = p_run_id AND state = 'sending'
+          AND claim_epoch = p_lease_epoch AND claim_number = p_number;
+        RETURN;
+    END IF;
+    PERFORM FROM kill_switch_latch WHERE NOT engaged AND epoch = p_latch_epoch FOR SHARE;
+    IF NOT FOUND THEN
+        o_halted := true;
+        o_claimed := '{}';
+        RETURN;
+    END IF;
+    WITH taken AS (
+        UPDATE signal_order_mappings
+        SET state = 'sending', order_status = 'unknown', skip_reason = NULL, reason = NULL,
+            claim_epoch = p_lease_epoch, claim_number = p_number, updated_at = now()
+        WHERE client_order_id = ANY (p_ids) AND holds_id AND (run_id = p_run_id) IS TRUE
+          AND state = 'planned'
+        RETURNING client_order_id
+    )
+    SELECT coalesce(array_agg(client_order_id), '{}') INTO o_claimed FROM taken;
+    UPDATE orchestration_runs
+    SET last_claim_epoch = p_lease_epoch, last_claim_number = p_number
+    WHERE run_id = p_run_id;
+END
+$$;
+
+-- Store the plan and claim the first wave. Orders that are claimed at once are inserted SENDING.
+--
+-- o_verdict: done; repeated: the plan stood already; other_plan; lease_lost.
+CREATE FUNCTION orchestrator_commit_plan(
+    p_run_id UUID,
+    p_lease_epoch BIGINT,
+    p_lease_seconds DOUBLE PRECISION,
+    p_as_of_date DATE,
+    p_num_signals INTEGER,
+    p_model_version TEXT,
+    p_snapshot TEXT,
+    p_snapshot_hash TEXT,
+    p_signal_metadata TEXT,
+    p_signal_service_response JSONB,
+    p_claim_number INTEGER,
+    p_claim_ids TEXT[],
+    p_latch_epoch BIGINT,
+    p_symbols TEXT[],
+    p_predicted_returns NUMERIC[],
+    p_ranks NUMERIC[],
+    p_target_weights NUMERIC[],
+    p_ids TEXT[],
+    p_legs SMALLINT[],
+    p_qtys NUMERIC[],
+    p_sides TEXT[],
+    p_order_types TEXT[],
+    p_times_in_force TEXT[],
+    p_states TEXT[],
+    p_reasons TEXT[],
+    p_skip_reasons TEXT[],
+    OUT o_verdict TEXT,
+    OUT o_halted BOOLEAN,
+    OUT o_claimed TEXT[],
+    OUT o_has_adopted BOOLEAN
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_stored_hash TEXT;
+    v_may_claim BOOLEAN := false;
+    v_placed INTEGER := 0;
+    v_count INTEGER;
+BEGIN
+    o_halted := false;
+    o_claimed := '{}';
+    o_has_adopted := false;
+    SELECT snapshot_hash INTO v_stored_hash
+    FROM orchestration_runs
+    WHERE run_id = p_run_id AND lease_epoch = p_lease_epoch AND lease_expires_at IS NOT NULL
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        o_verdict := 'lease_lost';
+        RETURN;
+    END IF;
+    IF v_stored_hash IS NOT NULL THEN
+        o_verdict := CASE WHEN v_stored_hash = p_snapshot_hash THEN 'repeated'
+            ELSE 'other_plan' END;
+        IF o_verdict = 'repeated' AND p_claim_number IS NOT NULL THEN
+            SELECT c.o_halted, c.o_claimed INTO o_halted, o_claimed
+            FROM orchestrator_claim(
+                p_run_id, p_lease_epoch, p_claim_number, p_claim_ids, p_latch_epoch) c;
+        END IF;
+        RETURN;
+    END IF;
+    IF p_claim_number IS NOT NULL THEN
+        PERFORM FROM kill_switch_latch WHERE NOT engaged AND epoch = p_latch_epoch FOR SHARE;
+        v_may_claim := FOUND;
+        o_halted := NOT FOUND;
+    END IF;
+    FOR v_round IN 1..20 LOOP
+        -- A row that meets a holder is adopted. One that meets a holder which this statement cannot
+        -- see yet is left out, after waiting for that one's commit, and comes again. Racing plans
+        -- meet in one order, so they cannot wait for each other.
+        WITH placed AS (
+            INSERT INTO signal_order_mappings (
+                run_id, position, symbol, predicted_return, rank, target_weight, client_order_id,
+                leg, order_qty, order_side, order_type, time_in_force, state, reason,
+                order_status, skip_reason, claim_epoch, claim_number, owner_id, owner_run_id,
+                holds_id)
+            SELECT
+                p_run_id, p.place - 1, p.symbol, p.predicted_return, p.rank, p.target_weight,
+                p.client_order_id, p.leg, p.qty, p.side, p.order_type, p.time_in_force,
+                CASE WHEN o.id IS NOT NULL THEN 'adopted' WHEN c.is_claimed THEN 'sending'
+                     ELSE p.state END,
+                p.reason,
+                CASE WHEN o.id IS NULL AND c.is_claimed THEN 'unknown' END,
+                CASE WHEN o.id IS NULL THEN p.skip_reason
+                     ELSE 'already_ordered: run ' || o.run_id END,
+                CASE WHEN o.id IS NULL AND c.is_claimed THEN p_lease_epoch END,
+                CASE WHEN o.id IS NULL AND c.is_claimed THEN p_claim_number END,
+                o.id,
+                o.run_id,
+                p.state = 'planned' AND o.id IS NULL
+            FROM unnest(p_symbols, p_predicted_returns, p_ranks, p_target_weights, p_ids, p_legs,
+                        p_qtys, p_sides, p_order_types, p_times_in_force, p_states, p_reasons,
+                        p_skip_reasons)
+                WITH ORDINALITY
+                AS p (symbol, predicted_return, rank, target_weight, client_order_id, leg, qty,
+                      side, order_type, time_in_force, state, reason, skip_reason, place)
+            CROSS JOIN LATERAL (
+                SELECT v_may_claim AND p.client_order_id = ANY (p_claim_ids)
+                    AND p.state = 'planned' AS is_claimed
+            ) c
+            LEFT JOIN LATERAL (
+                SELECT h.id, h.run_id FROM signal_order_mappings h
+                WHERE p.state = 'planned' AND h.holds_id AND h.client_order_id = p.client_order_id
+                LIMIT 1
+            ) o ON true
+            WHERE v_round = 1 OR NOT EXISTS (
+                SELECT FROM signal_order_mappings m
+                WHERE m.run_id = p_run_id AND m.position = p.place - 1)
+            ORDER BY p.client_order_id
+            ON CONFLICT (client_order_id) WHERE holds_id DO NOTHING
+            RETURNING client_order_id, claim_number, owner_id
+        )
+        SELECT count(*),
+               o_claimed || coalesce(
+                   array_agg(client_order_id) FILTER (WHERE claim_number IS NOT NULL), '{}'),
+               o_has_adopted OR coalesce(bool_or(owner_id IS NOT NULL), false)
+        INTO v_count, o_claimed, o_has_adopted
+        FROM placed;
+        v_placed := v_placed + v_count;
+        EXIT WHEN v_placed = cardinality(p_symbols);
+        IF v_round = 20 THEN
+            RAISE EXCEPTION 'order ids keep changing hands' USING ERRCODE = 'serialization_failure';
+        END IF;
+    END LOOP;
+    UPDATE orchestration_runs
+    SET as_of_date = p_as_of_date,
+        num_signals = p_num_signals,
+        model_version = p_model_version,
+        snapshot = p_snapshot,
+        snapshot_hash = p_snapshot_hash,
+        signal_metadata = p_signal_metadata,
+        signal_service_response = p_signal_service_response,
+        has_adopted = o_has_adopted,
+        last_claim_epoch = CASE WHEN v_may_claim THEN p_lease_epoch ELSE last_claim_epoch END,
+        last_claim_number = CASE WHEN v_may_claim THEN p_claim_number ELSE last_claim_number END,
+        lease_expires_at = clock_timestamp() + make_interval(secs => p_lease_seconds),
+        updated_at = now()
+    WHERE run_id = p_run_id;
+    o_verdict := 'done';
+END
+$$;
+
+-- Record outcomes on the lease alone, renew it, and claim the next wave where one is wished.
+--
+-- An order that stands already as it is to be recorded is left alone; a step that is not among
+-- p_steps ('from>to') undoes everything. A repeated claim brings what it brought: its outcomes were
+-- recorded with it, and a late twin of it must not touch what came after.
+--
+-- o_verdict: done; lease_lost.
+CREATE FUNCTION orchestrator_commit_wave(
+    p_run_id UUID,
+    p_lease_epoch BIGINT,
+    p_lease_seconds DOUBLE PRECISION,
+    p_is_closing BOOLEAN,
+    p_claim_number INTEGER,
+    p_claim_ids TEXT[],
+    p_latch_epoch BIGINT,
+    p_steps TEXT[],
+    p_holding TEXT[],
+    p_ids TEXT[],
+    p_states TEXT[],
+    p_reasons TEXT[],
+    p_gateway_statuses TEXT[],
+    p_gateway_order_ids TEXT[],
+    p_broker_order_ids TEXT[],
+    p_filled_qtys NUMERIC[],
+    p_filled_avg_prices NUMERIC[],
+    p_messages TEXT[],
+    p_order_statuses TEXT[],
+    p_skip_reasons TEXT[],
+    OUT o_verdict TEXT,
+    OUT o_halted BOOLEAN,
+    OUT o_claimed TEXT[]
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_count INTEGER;
+    v_problem TEXT;
+    v_is_repeated BOOLEAN;
+BEGIN
+    o_halted := false;
+    o_claimed := '{}';
+    UPDATE orchestration_runs
+    SET lease_expires_at = clock_timestamp() + make_interval(secs => p_lease_seconds),
+        updated_at = now()
+    WHERE run_id = p_run_id AND lease_epoch = p_lease_epoch
+      AND (p_is_closing OR lease_expires_at IS NOT NULL)
+    RETURNING last_claim_epoch = p_lease_epoch AND last_claim_number >= p_claim_number
+    INTO v_is_repeated;
+    IF NOT FOUND THEN
+        o_verdict := 'lease_lost';
+        RETURN;
+    END IF;
+    o_verdict := 'done';
+    IF cardinality(p_ids) > 0 AND v_is_repeated IS NOT TRUE THEN
+        UPDATE signal_order_mappings m
+        SET state = s.state,
+            reason = s.reason,
+            holds_id = s.state = ANY (p_holding),
+            gateway_status = coalesce(s.gateway_status, m.gateway_status),
+            gateway_order_id = CASE WHEN s.gateway_status IS NULL
+                THEN m.gateway_order_id ELSE s.gateway_order_id END,
+            broker_order_id = CASE WHEN s.gateway_status IS NULL
+                THEN m.broker_order_id ELSE s.broker_order_id END,
+            filled_qty = CASE WHEN s.gateway_status IS NULL
+                THEN m.filled_qty ELSE s.filled_qty END,
+            filled_avg_price = CASE WHEN s.gateway_status IS NULL
+                THEN m.filled_avg_price ELSE s.filled_avg_price END,
+            message = CASE WHEN s.gateway_status IS NULL
+                THEN m.message ELSE s.message END,
+            order_status = CASE
+                -- The gateway's earlier word stands where there is no newer one.
+                WHEN s.gateway_status IS NULL AND m.gateway_status IS NOT NULL
+                    AND s.state IN ('accepted', 'rejected') THEN m.gateway_status
+                ELSE s.order_status END,
+            skip_reason = s.skip_reason,
+            updated_at = now()
+        FROM (
+            SELECT h.ctid, s.*
+            FROM unnest(p_ids, p_states, p_reasons, p_gateway_statuses, p_gateway_order_ids,
+                        p_broker_order_ids, p_filled_qtys, p_filled_avg_prices, p_messages,
+                        p_order_statuses, p_skip_reasons)
+                AS s (client_order_id, state, reason, gateway_status, gateway_order_id,
+                      broker_order_id, filled_qty, filled_avg_price, message, order_status,
+                      skip_reason)
+            CROSS JOIN LATERAL (
+                SELECT o.ctid FROM signal_order_mappings o
+                WHERE o.client_order_id = s.client_order_id AND o.holds_id
+                OFFSET 0
+            ) h
+        ) s
+        WHERE m.ctid = s.ctid AND (m.run_id = p_run_id) IS TRUE
+          AND m.state || '>' || s.state = ANY (p_steps);
+        GET DIAGNOSTICS v_count = ROW_COUNT;
+        IF v_count < cardinality(p_ids) THEN
+            SELECT min(coalesce(
+                'order ' || m.client_order_id || ' cannot go from ' || m.state || ' to ' || s.state,
+                'the run has no order ' || s.client_order_id))
+            INTO v_problem
+            FROM unnest(p_ids, p_states, p_reasons, p_gateway_statuses, p_gateway_order_ids,
+                        p_broker_order_ids, p_filled_qtys, p_filled_avg_prices, p_messages)
+                AS s (client_order_id, state, reason, gateway_status, gateway_order_id,
+                      broker_order_id, filled_qty, filled_avg_price, message)
+            LEFT JOIN signal_order_mappings m
+                ON m.run_id = p_run_id AND m.client_order_id = s.client_order_id
+            WHERE (m.state, m.reason) IS DISTINCT FROM (s.state, s.reason)
+               OR s.gateway_status IS NOT NULL
+              AND (m.gateway_status, m.gateway_order_id, m.broker_order_id, m.filled_qty,
+                   m.filled_avg_price, m.message)
+                  IS DISTINCT FROM
+                  (s.gateway_status, s.gateway_order_id, s.broker_order_id, s.filled_qty,
+                   s.filled_avg_price, s.message);
+            IF v_problem IS NOT NULL THEN
+                RAISE EXCEPTION '%', v_problem USING ERRCODE = 'OR001';
+            END IF;
+        END IF;
+    END IF;
+    IF p_claim_number IS NOT NULL THEN
+        SELECT c.o_halted, c.o_claimed INTO o_halted, o_claimed
+        FROM orchestrator_claim(
+            p_run_id, p_lease_epoch, p_claim_number, p_claim_ids, p_latch_epoch) c;
+    END IF;
+END
+$$;
