@@ -264,34 +264,81 @@ async def engage(
     Raises:
         AlreadyInState: Both stores were engaged already, and stay so.
     """
+    halves = await _engage_both(engagement, kill_switch, runs)
+    if halves.stood:
+        raise AlreadyInState("kill_switch", "the kill switch is engaged already")
+    drained, in_flight, unresolved = await _drain(runs, clock, wait_seconds)
+    return EngageAnswer(
+        state=halves.state,
+        latch=halves.latch,
+        durable=halves.latch is not None,
+        shared=halves.state is not None,
+        drained=drained and halves.latch is not None,
+        in_flight=in_flight,
+        unresolved=unresolved,
+        cause="; ".join(halves.causes) or None,
+    )
+
+
+@frozen
+class _Halves:
+    """What engaging brought in each store.
+
+    Attributes:
+        latch: None where it is not known to hold.
+        state: None where it is not known to hold.
+        stood: Both stood engaged before.
+        causes: What failed.
+    """
+
+    latch: Latch | None
+    state: KillSwitchState | None
+    stood: bool
+    causes: tuple[str, ...]
+
+
+async def _engage_both(
+    engagement: Engagement, kill_switch: KillSwitch, runs: RunRepository
+) -> _Halves:
+    """Engage the latch, then the shared state, each whatever the other's fate.
+
+    Somebody who lets go of the latch between the two would leave only the shared state to hold, and
+    a wave that read it before may still claim. So the latch is looked at once more at the end, and
+    both are engaged again where it was let go.
+    """
+    halves = await _engage_each(engagement, kill_switch, runs)
+    for _ in range(MAX_SWAPS):
+        if halves.latch is None:
+            return halves
+        confirmed = await read_latch(runs)
+        if isinstance(confirmed, Unreadable):
+            causes = (*halves.causes, f"run database: {confirmed.cause}")
+            return evolve(halves, latch=None, stood=False, causes=causes)
+        if isinstance(confirmed, Latch) and confirmed.engaged:
+            return halves
+        halves = evolve(await _engage_each(engagement, kill_switch, runs), stood=False)
+    causes = (*halves.causes, "run database: the latch is let go again and again")
+    return evolve(halves, latch=None, stood=False, causes=causes)
+
+
+async def _engage_each(
+    engagement: Engagement, kill_switch: KillSwitch, runs: RunRepository
+) -> _Halves:
     causes = []
     latch: Latch | None = None
-    latch_stood = False
+    state: KillSwitchState | None = None
+    latch_stood = state_stood = False
     try:
         latch, latch_stood = await _raise_latch(engagement, runs)
     except PortError as error:
         causes.append(f"run database: {error.cause}")
-    state: KillSwitchState | None = None
     try:
-        change = await kill_switch.engage(
-            engagement, latch_epoch=None if latch is None else latch.epoch
-        )
-        if latch_stood and not change.changed:
-            raise AlreadyInState("kill_switch", "the kill switch is engaged already")
-        state = change.state
+        epoch = None if latch is None else latch.epoch
+        change = await kill_switch.engage(engagement, latch_epoch=epoch)
+        state, state_stood = change.state, not change.changed
     except PortError as error:
         causes.append(f"shared state: {error.cause}")
-    drained, in_flight, unresolved = await _drain(runs, clock, wait_seconds)
-    return EngageAnswer(
-        state=state,
-        latch=latch,
-        durable=latch is not None,
-        shared=state is not None,
-        drained=drained and latch is not None,
-        in_flight=in_flight,
-        unresolved=unresolved,
-        cause="; ".join(causes) or None,
-    )
+    return _Halves(latch, state, latch_stood and state_stood, tuple(causes))
 
 
 async def _raise_latch(engagement: Engagement, runs: RunRepository) -> tuple[Latch, bool]:
@@ -357,8 +404,7 @@ async def disengage(
         OutcomeUnknown: The shared state may be disengaged; the latch then follows it.
         TradingHalted: Somebody changed the switch meanwhile; it still halts.
     """
-    latch = await runs.read_latch()
-    shared = await _readable(kill_switch)
+    shared, latch = await _read_to_release(kill_switch, runs)
     if isinstance(judge(shared, latch or Absent()), Trading):
         raise AlreadyInState("kill_switch", "the kill switch is not engaged")
     return await _release(disengagement, shared, latch, kill_switch, runs, only_create=False)
@@ -378,14 +424,22 @@ async def initialise(
         OutcomeUnknown: The shared state may have been created; the latch then follows it.
         TradingHalted: Somebody changed the switch meanwhile; it still halts.
     """
-    latch = await runs.read_latch()
-    shared = await _readable(kill_switch)
+    shared, latch = await _read_to_release(kill_switch, runs)
     verdict = judge(shared, latch or Absent())
     if isinstance(verdict, Trading):
         raise AlreadyInState("kill_switch", "the kill switch is initialised already")
     if verdict.engaged:
         raise AlreadyInState("kill_switch", "the kill switch is engaged: disengage it instead")
     return await _release(disengagement, shared, latch, kill_switch, runs, only_create=True)
+
+
+async def _read_to_release(
+    kill_switch: KillSwitch, runs: RunRepository
+) -> tuple[SharedReading, Latch | None]:
+    # In this order: an engage moves the latch first, so an epoch read from the shared state is
+    # never later than the latch's. Its epoch would let go of an engagement that nobody has seen.
+    shared = await _readable(kill_switch)
+    return shared, await runs.read_latch()
 
 
 async def _release(
