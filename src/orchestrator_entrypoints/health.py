@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from orchestrator_core.errors import PortError
 from orchestrator_core.halting import SwitchReading, read_latch, read_shared
@@ -25,6 +25,7 @@ from orchestrator_entrypoints.wire import HealthWord
 
 PROBE_SECONDS = 2.0
 FRESH_SECONDS = 0.25
+NO_ANSWER = f"no answer within {PROBE_SECONDS:g} s"
 
 Found = TypeVar("Found")
 
@@ -94,18 +95,9 @@ class HealthObserver:
             _answer(self.orchestrator.ask_signal_service()),
             _answer(self.orchestrator.ask_gateway()),
         )
-        stores = asyncio.gather(
-            _answer(read_shared(ports.kill_switch)), _answer(read_latch(ports.runs))
-        )
-        (
-            (database, signals, gateway),
-            (shared, latch),
-            flags,
-            orders,
-            breaker,
-        ) = await asyncio.gather(
+        (database, signals, gateway), switch, flags, orders, breaker = await asyncio.gather(
             reachable,
-            stores,
+            self._read_switch(),
             _answer(ports.sink.safety_flags()),
             _answer(ports.runs.open_orders()),
             _answer(self._read_breaker()),
@@ -114,10 +106,7 @@ class HealthObserver:
             database=database,
             signal_service=signals,
             gateway=gateway,
-            switch=SwitchReading(
-                shared=Unreadable(shared.cause) if isinstance(shared, Problem) else shared,
-                latch=Unreadable(latch.cause) if isinstance(latch, Problem) else latch,
-            ),
+            switch=switch,
             flags=flags,
             open_orders=orders,
             breaker=breaker,
@@ -125,6 +114,19 @@ class HealthObserver:
         self._taken_at = ports.clock.monotonic()
         self._show(observation)
         return observation
+
+    async def _read_switch(self) -> SwitchReading:
+        """Read one store after the other, as a run does; a store that is late is unreadable."""
+        ports = self.orchestrator.ports
+        reading = SwitchReading(Unreadable(NO_ANSWER), Unreadable(NO_ANSWER))
+
+        async def read_both() -> None:
+            nonlocal reading
+            reading = evolve(reading, shared=await read_shared(ports.kill_switch))
+            reading = evolve(reading, latch=await read_latch(ports.runs))
+
+        await _answer(read_both())
+        return reading
 
     async def _read_breaker(self) -> Breaker | None:
         breaker = self.orchestrator.ports.breaker
@@ -147,7 +149,7 @@ async def _answer(question: Awaitable[Found]) -> Found | Problem:
     if task.done():
         return task.result()
     task.cancel()
-    return Problem(f"no answer within {PROBE_SECONDS:g} s")
+    return Problem(NO_ANSWER)
 
 
 async def _caught(question: Awaitable[Found]) -> Found | Problem:

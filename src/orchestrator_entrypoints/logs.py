@@ -22,8 +22,8 @@ MAX_TRACEBACK = 8_000
 RUN_ID: ContextVar[str | None] = ContextVar("run_id", default=None)
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
-# Libraries that would log a line for every order.
-_TALKATIVE = ("httpx", "httpcore", "asyncio", "aiohttp", "uvicorn.access")
+# What they say below a warning is said by us, or would be a line for every order.
+_TALKATIVE = ("httpx", "httpcore", "asyncio", "uvicorn.access", "uvicorn.error")
 
 
 def log_event(logger: logging.Logger, level: int, event: str, **fields: object) -> None:

@@ -68,9 +68,9 @@ def plain_problem(value: Any, schema: dict[str, Any]) -> str | None:
         return f"expected {kind}, got {value!r}"
     if "enum" in schema and value not in schema["enum"]:
         return f"{value!r} is none of {schema['enum']}"
-    if form == "decimal" and not DECIMAL.fullmatch(value):
+    if form == "decimal" and not DECIMAL.fullmatch(str(value)):
         return f"{value!r} is no decimal"
-    if form == "date-time" and not value.endswith("Z"):
+    if form == "date-time" and not str(value).endswith("Z"):
         return f"{value!r} is not in UTC"
     return None
 
