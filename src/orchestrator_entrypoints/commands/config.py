@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 
+from orchestrator_core.halting import read_shared
 from orchestrator_core.kill_switch import Halted
 from orchestrator_core.model import SafetyFlags
 from orchestrator_entrypoints.commands.console import Console
@@ -34,6 +35,9 @@ def check(arguments: argparse.Namespace, console: Console) -> int:
     async def work(orchestrator: Orchestrator) -> ExitCode:
         settings = orchestrator.settings
         with console.working("asking every part"):
+            if settings.embedded:
+                # A new file makes its kill switch when that is first read.
+                await read_shared(orchestrator.ports.kill_switch)
             observation = await HealthObserver(orchestrator).observe()
         answers = describe(observation, orchestrator)
         reasons = why_not_ready(observation, orchestrator)

@@ -43,38 +43,37 @@ def write_run(
 
 def write_head(console: Console, result: Json) -> None:
     """Write what became of a run, in a few lines."""
-    console.line(f"run {result['run_id']}: {result['status']}{_counts(result)}")
     duration = result["duration_seconds"]
+    took = "" if duration is None else f", {Decimal(duration):.2f} s"
+    console.line(f"run {result['run_id']}: {result['status']}{took}")
     facts = [
         f"strategy {result['strategy_id']}",
         f"as of {result['as_of_date']}",
         f"capital {Decimal(result['capital']):,f}",
         f"cap {Decimal(result['max_position_size']):,f} a position",
     ]
-    if result["rebalance_key"]:
-        facts.append(f"rebalance key {result['rebalance_key']}")
-    if result["dry_run"]:
-        facts.append("dry run")
-    if duration is not None:
-        facts.append(f"{Decimal(duration):.2f} s")
     console.line(", ".join(facts))
+    if result["rebalance_key"]:
+        console.line(f"rebalance key {result['rebalance_key']}")
+    if result["dry_run"]:
+        console.line("a dry run: nothing was sent")
+    if result["mappings"]:
+        console.line(_counts(result))
     for said in (result["error_message"], result["note"]):
         if said:
             console.line(said)
 
 
 def _counts(result: Json) -> str:
-    if not result["mappings"]:
-        return ""
     adopted = sum(mapping["order_state"] == OrderState.ADOPTED for mapping in result["mappings"])
     counted = [
         counted_as(result["num_signals"], "signal"),
         f"{counted_as(result['num_orders_accepted'], 'order')} accepted",
         f"{result['num_orders_rejected']} rejected" if result["num_orders_rejected"] else "",
         f"{result['num_orders_open']} open" if result["num_orders_open"] else "",
-        f"{adopted} of them ordered before" if adopted else "",
+        f"{adopted} ordered before" if adopted else "",
     ]
-    return ", " + ", ".join(count for count in counted if count)
+    return ", ".join(count for count in counted if count)
 
 
 def write_orders(

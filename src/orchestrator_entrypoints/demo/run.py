@@ -97,7 +97,7 @@ def _stage(console: Console, service: ServiceClient, peers: Peers) -> Stage:
         service=service,
         ledger=peers.ledger,
         prices=peers.prices.last_closes(),
-        rebalance_key=f"demo-{datetime.now(UTC):%Y%m%dT%H%M%S%f}",
+        rebalance_key=f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}",
     )
 
 
@@ -125,7 +125,7 @@ def _introduce(console: Console, url: str, place: Place, peers: Peers) -> None:
 
 
 def _say_where_to_look(console: Console, place: Place) -> None:
-    console.line(f"Each demo is a rebalance of its own; what it left in {place.directory}:")
+    console.line("Each demo is a rebalance of its own, so it orders anew. What it left:")
     console.line(f"  orchestrator runs list --data {place.data}")
     console.line(f"  orchestrator kill-switch history --data {place.data}")
 

@@ -93,23 +93,23 @@ def _halt(stage: Stage) -> None:
     barrier = reply.body
     _require(barrier["drained"] is True, "a drained barrier")
     console.line(
-        f"engage: {reply.status} {barrier['state']} by {barrier['engaged_by']}; "
-        f"drained: {_word(barrier['drained'])}, in flight: {barrier['in_flight']}, "
-        f"held by {' and '.join(barrier['held_by'])}"
+        f"engage     {reply.status} {barrier['state']} by {barrier['engaged_by']}; "
+        f"drained: {_word(barrier['drained'])}, in flight: {barrier['in_flight']}"
     )
+    console.line(f"           held by {' and '.join(barrier['held_by'])}")
     stored, sent = stage.service.count_runs(), len(stage.ledger.orders)
     refused = stage.service.run(SYMBOLS, rebalance_key=stage.rebalance_key)
     _expect(refused, 503, "a run while the kill switch is engaged")
     detail = refused.body["detail"]
-    console.line(f"run:    {refused.status} {detail['error']}")
+    console.line(f"run        {refused.status} {detail['error']}")
     for name in ("message", "reason", "engaged_by", "engaged_at"):
-        console.line(f"          {name + ':':<12}{detail[name]}")
+        console.line(f"           {name + ':':<12}{detail[name]}")
     _require(stage.service.count_runs() == stored, "nothing stored of a refused run")
     _require(len(stage.ledger.orders) == sent, "no order while the kill switch is engaged")
     released = stage.service.disengage(operator=OPERATOR, notes="shown")
     _expect(released, 200, "disengaging the kill switch")
     _require(released.body["trading_allowed"] is True, "trading allowed again")
-    console.line(f"disengage: {released.status} {released.body['state']}")
+    console.line(f"disengage  {released.status} {released.body['state']}")
 
 
 def _repeat(stage: Stage, first: Mapping[str, Any]) -> None:
