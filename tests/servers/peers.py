@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum
+from functools import cache
 from typing import Any
 
 import uvicorn
@@ -48,7 +49,7 @@ class Wire(Enum):
     HUGE = "with a body of 2 MiB"
     HUGE_CHUNKED = "with a body of 2 MiB in chunks"
     LYING_LENGTH = "with a length smaller than its body"
-    BOMB = "compressed from 64 MiB"
+    BOMB = "compressed from 16 MiB"
     HUGE_HEAD = "with a head of 1 MiB"
     CLOSE_ANNOUNCED = "with connection: close"
     CLOSE_AFTER = "with its length, closed afterwards unannounced"
@@ -236,7 +237,6 @@ class RawServer:
     _in_flight: int = field(default=0, init=False)
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.new_event_loop, init=False)
     _server: asyncio.Server | None = field(default=None, init=False)
-    _tasks: set["asyncio.Task[None]"] = field(factory=set, init=False)
     _writers: set[asyncio.StreamWriter] = field(factory=set, init=False)
 
     @property
@@ -287,15 +287,14 @@ class RawServer:
                 await writer.wait_closed()
 
     async def _close(self) -> None:
-        await self._stop_listening()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in others:
+                task.cancel()
+            await asyncio.wait(others)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         self._writers.add(writer)
         self.connections += 1
         try:
@@ -309,7 +308,6 @@ class RawServer:
         finally:
             writer.close()
             self._writers.discard(writer)
-            self._tasks.discard(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -366,8 +364,13 @@ def _huge(given: Answer) -> bytes:
     return _head(given, f"content-length: {2 << 20}") + b" " * (2 << 20)
 
 
+@cache
+def _compressed() -> bytes:
+    return gzip.compress(b" " * (16 << 20), compresslevel=1)
+
+
 def _bomb(given: Answer) -> bytes:
-    bomb = gzip.compress(b" " * (64 << 20), compresslevel=1)
+    bomb = _compressed()
     return _head(given, "content-encoding: gzip", f"content-length: {len(bomb)}") + bomb
 
 
