@@ -40,6 +40,7 @@ LAST_LOCK_POLL_SECONDS = 0.02
 SQLITE_ERRORS = (sqlite3.Error, sqlite3.Warning)
 
 _CONTENTION = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_REFUSALS = _CONTENTION | {sqlite3.SQLITE_CONSTRAINT}
 _PRIMARY_CODE = 0xFF
 
 
@@ -48,11 +49,11 @@ def port_error(
 ) -> PortError:
     """Return what an error of `sqlite3`, or of reaching its file, means.
 
-    Until its commit began, a transaction leaves nothing behind. A commit that fails for contention
-    was not made; one that fails for anything else may stand in the log.
+    Until its commit began, a transaction leaves nothing behind. A commit refused for contention or
+    a constraint was not made; one that fails for anything else may stand in the log.
     """
     cause = f"SQLite: {_one_line(error)}"
-    if commit_began and not _is_contention(error):
+    if commit_began and not _has_code(error, _REFUSALS):
         return OutcomeUnknown(port, operation, cause)
     return Unavailable(port, operation, cause)
 
@@ -64,9 +65,9 @@ def _one_line(error: Exception) -> str:
     return f"{name}: {error}".replace("\n", " ")
 
 
-def _is_contention(error: Exception) -> bool:
+def _has_code(error: BaseException, codes: frozenset[int]) -> bool:
     code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(code, int) and code & _PRIMARY_CODE in _CONTENTION
+    return isinstance(code, int) and code & _PRIMARY_CODE in codes
 
 
 class SqliteDatabase:
@@ -141,7 +142,9 @@ class SqliteDatabase:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             # What has not begun never will; what has begun ends before the caller goes on.
-            while not (may_drop and job.cancel()) and not future.done():
+            if may_drop and job.cancel():
+                raise
+            while not future.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([future])
             if not future.cancelled():
@@ -189,7 +192,7 @@ class SqliteDatabase:
         except SQLITE_ERRORS:
             self._drop()
             return
-        if isinstance(error, SQLITE_ERRORS) and not _is_contention(error):
+        if isinstance(error, SQLITE_ERRORS) and not _has_code(error, _REFUSALS):
             self._drop()
 
     def _drop(self) -> None:

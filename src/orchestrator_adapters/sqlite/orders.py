@@ -82,7 +82,7 @@ _SELECT = (
     " ON o.run_id = m.owner_run_id AND o.client_order_id = m.client_order_id"
     " WHERE m.run_id = ?"
 )
-_SELECT_SOME = _SELECT + " AND m.client_order_id IN (SELECT value FROM json_each(?))"
+_SELECT_SOME = f"{_SELECT} AND m.client_order_id IN (SELECT value FROM json_each(?))"  # noqa: S608
 _SELECT_HOLDERS = (
     f"SELECT run_id, client_order_id, {_names(OUTCOME_COLUMNS)} FROM signal_order_mappings"  # noqa: S608
     f" WHERE state IN {in_states(HOLDS_ID)}"
@@ -209,15 +209,20 @@ def take_orders(
 
 
 def taken_orders(
-    connection: sqlite3.Connection, run_id: RunId, claim: tuple[int, int]
-) -> set[ClientOrderId]:
-    """Return the orders that are SENDING under that claim."""
+    connection: sqlite3.Connection,
+    run_id: RunId,
+    ids: Sequence[ClientOrderId],
+    claim: tuple[int, int],
+) -> tuple[ClientOrderId, ...]:
+    """Return those of the orders that are SENDING under that claim, in the same order."""
     rows = connection.execute(
         "SELECT client_order_id FROM signal_order_mappings"
-        " WHERE run_id = ? AND state = ? AND claim_epoch = ? AND claim_number = ?",
-        (str(run_id), OrderState.SENDING.value, *claim),
+        " WHERE run_id = ? AND client_order_id IN (SELECT value FROM json_each(?))"
+        " AND state = ? AND claim_epoch = ? AND claim_number = ?",
+        (str(run_id), json.dumps(ids), OrderState.SENDING.value, *claim),
     )
-    return {ClientOrderId(row["client_order_id"]) for row in rows}
+    taken = {row["client_order_id"] for row in rows}
+    return tuple(id_ for id_ in ids if id_ in taken)
 
 
 def update_outcomes(

@@ -230,8 +230,7 @@ def _claim(
             "UPDATE run_leases SET last_claim_epoch = ?, last_claim_number = ? WHERE run_id = ?",
             (*number, str(lease.run_id)),
         )
-    taken = taken_orders(connection, lease.run_id, number)
-    return ClaimAnswer(tuple(id_ for id_ in claim.client_order_ids if id_ in taken))
+    return ClaimAnswer(taken_orders(connection, lease.run_id, claim.client_order_ids, number))
 
 
 # Leases

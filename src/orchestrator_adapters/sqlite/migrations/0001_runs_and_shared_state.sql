@@ -45,9 +45,10 @@ CREATE TABLE run_leases (
 CREATE UNIQUE INDEX orchestration_runs_key
     ON orchestration_runs (strategy_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX orchestration_runs_newest ON orchestration_runs (started_at, id);
-CREATE INDEX orchestration_runs_of_strategy
-    ON orchestration_runs (strategy_id, status, started_at, id);
+CREATE INDEX orchestration_runs_of_strategy ON orchestration_runs (strategy_id, started_at, id);
 CREATE INDEX orchestration_runs_in_status ON orchestration_runs (status, started_at, id);
+CREATE INDEX orchestration_runs_of_strategy_in_status
+    ON orchestration_runs (strategy_id, status, started_at, id);
 
 CREATE TABLE signal_order_mappings (
     id INTEGER PRIMARY KEY,
