@@ -6,12 +6,10 @@ applies the answer only if that text still stands: in one transaction, or by com
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from attrs import evolve, fields, frozen
 
 from orchestrator_adapters.shared_keys import (
-    MAX_EPOCH,
     Json,
     Text,
     encode_entry,
@@ -170,9 +168,5 @@ def _written(document: Json, epoch: int | None, entry: HistoryEntry) -> Change:
     )
 
 
-def _with_epoch(document: Json, epoch: int | None) -> dict[str, Any]:
-    if epoch is None:
-        return document
-    if not 0 <= epoch <= MAX_EPOCH:
-        raise ValueError(f"latch_epoch: expected 0 to {MAX_EPOCH}, got {epoch}")
-    return document | {"latch_epoch": epoch}
+def _with_epoch(document: Json, epoch: int | None) -> Json:
+    return document if epoch is None else document | {"latch_epoch": epoch}

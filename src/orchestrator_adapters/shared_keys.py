@@ -31,9 +31,8 @@ KILL_SWITCH_HISTORY = "kill_switch:history"
 CIRCUIT_BREAKER_STATE = "circuit_breaker:state"
 HISTORY_KEPT = 1000
 
-# Run databases keep the epoch in a column of this range.
-MAX_EPOCH = 2**31 - 1
-MAX_COUNT = 2**53
+# Other services write through Lua's JSON, which keeps whole numbers of 14 digits.
+MAX_WHOLE_NUMBER = 10**14 - 1
 MAX_DETAILS_CHARACTERS = 65_536
 SHOWN_CHARACTERS = 60
 
@@ -152,8 +151,8 @@ def state_of(document: Mapping[str, Any]) -> KillSwitchState:
         disengaged_at=_text(document, "disengaged_at"),
         disengaged_by=_text(document, "disengaged_by"),
         disengagement_notes=_text(document, "disengagement_notes"),
-        engagement_count_today=_count(document, "engagement_count_today", MAX_COUNT),
-        latch_epoch=None if epoch is None else _count(document, "latch_epoch", MAX_EPOCH),
+        engagement_count_today=_count(document, "engagement_count_today"),
+        latch_epoch=None if epoch is None else _count(document, "latch_epoch"),
     )
 
 
@@ -320,8 +319,10 @@ def _object(document: Mapping[str, Any], name: str) -> Json | None:
     raise ValueError(f"{name}: expected an object or null, got {_shown(value)}")
 
 
-def _count(document: Mapping[str, Any], name: str, maximum: int) -> int:
+def _count(document: Mapping[str, Any], name: str) -> int:
     value = document.get(name, 0)
-    if type(value) is int and 0 <= value <= maximum:
+    if type(value) is int and 0 <= value <= MAX_WHOLE_NUMBER:
         return value
-    raise ValueError(f"{name}: expected a whole number of 0 to {maximum}, got {_shown(value)}")
+    raise ValueError(
+        f"{name}: expected a whole number of 0 to {MAX_WHOLE_NUMBER}, got {_shown(value)}"
+    )

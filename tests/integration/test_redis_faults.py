@@ -14,6 +14,7 @@ from orchestrator_adapters.redis import (
     RedisKillSwitch,
     RedisPriceSource,
 )
+from orchestrator_adapters.redis.client import load_script
 from orchestrator_adapters.shared_keys import (
     CIRCUIT_BREAKER_STATE,
     KILL_SWITCH_HISTORY,
@@ -425,6 +426,32 @@ async def test_a_change_whose_answer_is_lost_may_have_been_done(
         "ENGAGED",
         "DISENGAGED",
     ]
+
+
+async def test_a_change_that_cannot_be_sent_was_not_done(
+    server: RedisServer, adapters: Adapters
+) -> None:
+    script = load_script("swap_state.lua")
+    server.stop()
+    failure = await failure_of(
+        lambda: adapters.client.write_script("port", "operation", script, "a", "b", keys=2)
+    )
+    assert type(failure) is Unavailable
+    assert (failure.port, failure.operation) == ("port", "operation")
+
+
+async def test_a_state_that_others_keep_changing_is_given_up_unchanged() -> None:
+    async with (
+        scripted_redis(
+            lambda command: (
+                b"*3\r\n:0\r\n$4\r\nnone\r\n$0\r\n\r\n" if is_swap(command) else EMPTY_STATE
+            )
+        ) as port,
+        adapters_at(port) as adapters,
+    ):
+        failure = await failure_of(adapters.writes()["engage"])
+    assert type(failure) is Unavailable
+    assert "keeps changing" in failure.cause
 
 
 @pytest.mark.parametrize("loss", Loss)
