@@ -289,10 +289,16 @@ class RawServer:
     async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
+        writers = tuple(self._writers)
+        for writer in writers:
+            writer.transport.abort()
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in others:
                 task.cancel()
             await asyncio.wait(others)
+        for writer in writers:
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
