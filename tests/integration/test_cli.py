@@ -1,6 +1,12 @@
 """The command line over embedded parts and real peers: what it prints, and how it ends."""
 
+import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +25,18 @@ SYMBOLS = ["AAPL", "KO", "MSFT", "XOM"]
 CLOSED = "http://127.0.0.1:9"
 
 pytestmark = pytest.mark.usefixtures("settings")
+
+
+class Slow:
+    """A gateway that takes its time over each order."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            await asyncio.sleep(0.2)
+        await self.app(scope, receive, send)
 
 
 class Losing:
@@ -94,7 +112,7 @@ def test_the_same_run_again_sends_nothing_and_a_new_key_does(
     for key, sent in (("", 4), ("", 4), ("second", 8)):
         assert main(["run", "--symbols", *SYMBOLS, "--rebalance-key", key]) == 0
         assert len(peers.ledger.orders) == sent
-    assert capsys.readouterr().out.count("ordered before by run") == 4
+    assert capsys.readouterr().out.count("  accepted in run ") == 4
 
 
 @pytest.mark.usefixtures("priced")
@@ -140,6 +158,35 @@ def test_an_order_of_unknown_fate_ends_with_5_and_holds_the_barrier(
         out = capsys.readouterr().out
         assert "NOT drained: 4 orders may be on the wire" in out
         assert out.count(" unknown ") == 4
+
+
+@pytest.mark.usefixtures("priced")
+def test_an_interrupt_ends_a_run_after_its_wave_with_everything_recorded(
+    peers: Peers, capsys: Captured
+) -> None:
+    ledger = Ledger(peers.prices.last_closes(), PAPER)
+    with serving([Slow(execution_gateway(ledger))], ports=[0]) as (url,):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "orchestrator_entrypoints", "run", "--symbols", *SYMBOLS],
+            env={**os.environ, "EXECUTION_GATEWAY_URL": url, "MAX_IN_FLIGHT_ORDERS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        until = time.monotonic() + 20
+        while not ledger.orders and time.monotonic() < until:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == ExitCode.INTERRUPTED
+    taken = len(ledger.orders)
+    assert 0 < taken < 4
+    assert out.count("  accepted\n") == taken
+    assert out.count("rejected: submission_failed: the service is stopping") == 4 - taken
+    capsys.readouterr()
+    assert main(["runs", "list", "--json"]) == 0
+    (stored,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (stored["status"], stored["num_orders_accepted"]) == ("partial", taken)
 
 
 @pytest.mark.usefixtures("priced")
@@ -270,7 +317,7 @@ def test_config_check_says_what_everything_answers(
     checked = json.loads(capsys.readouterr().out)
     assert checked["ready"] is False
     assert checked["settings"]["INTERNAL_TOKEN_SECRET"] == "***"
-    assert "does NOT answer" in checked["answers"]["Execution Gateway"]
+    assert "NOT usable" in checked["answers"]["Execution Gateway"]
 
 
 def test_a_gateway_less_safe_than_claimed_is_told(

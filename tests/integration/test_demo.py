@@ -1,5 +1,7 @@
 """The demo, as a user starts it: a process of its own, told to show and to end."""
 
+import asyncio
+import io
 import os
 import re
 import signal
@@ -8,10 +10,22 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
+
+from orchestrator_core.model import Quote
+from orchestrator_entrypoints.app import create_app
+from orchestrator_entrypoints.commands.console import Console
+from orchestrator_entrypoints.demo.client import ServiceClient
+from orchestrator_entrypoints.demo.ledger import Ledger
+from orchestrator_entrypoints.demo.peers import PAPER, running_peers
+from orchestrator_entrypoints.demo.run import Place, settings_of
+from orchestrator_entrypoints.demo.servers import serving
+from orchestrator_entrypoints.demo.story import Stage, StoryFailure, tell
+from orchestrator_entrypoints.wiring import put_embedded_prices, wire
 
 LIMIT_SECONDS = 20
 
@@ -111,6 +125,53 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     done = orchestrator("demo", "--directory", "file/below", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == "orchestrator: file/below: Not a directory\n"
+
+
+def test_what_comes_out_otherwise_ends_the_demo_with_a_line(tmp_path: Path) -> None:
+    data = ["--data", "orchestrator-demo/orchestrator.db"]
+    (tmp_path / "orchestrator-demo").mkdir()
+    stop = ["kill-switch", "engage", "--operator", "ann", "--reason", "left engaged", *data]
+    assert orchestrator(*stop, cwd=tmp_path).returncode == 0
+    done = orchestrator("demo", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "orchestrator: the demo did not go as it should: a run: expected 200, got 503: "
+        "Kill-switch engaged, left engaged, All trading is halted; nothing was stored or sent "
+        "(see orchestrator-demo/service.log)\n"
+    )
+
+
+def test_a_ledger_that_does_not_hold_the_orders_is_noticed(tmp_path: Path) -> None:
+    out = io.StringIO()
+    with running_peers(flags=PAPER) as peers:
+        settings = settings_of(Place(tmp_path), peers)
+        quotes = (
+            Quote(symbol, price, as_of=datetime.now(UTC), source="test")
+            for symbol, price in peers.prices.last_closes().items()
+        )
+        asyncio.run(put_embedded_prices(settings, quotes))
+        with (
+            serving([create_app(wire(settings))], ports=[0]) as (url,),
+            ServiceClient(url) as client,
+        ):
+            stage = Stage(
+                console=Console(out=out, err=out),
+                service=client,
+                ledger=Ledger(peers.prices.last_closes(), PAPER),
+                prices=peers.prices.last_closes(),
+                rebalance_key="other",
+            )
+            with pytest.raises(StoryFailure, match="exactly the run's orders"):
+                tell(stage)
+
+
+def test_a_data_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "orchestrator-demo").mkdir()
+    (tmp_path / "orchestrator-demo/orchestrator.db").write_text("no database at all " * 100)
+    done = orchestrator("demo", cwd=tmp_path)
+    assert done.returncode == 7
+    assert done.stderr.count("\n") == 1
+    assert "not a database" in done.stderr
 
 
 @contextmanager

@@ -81,6 +81,15 @@ def test_columns_shrink_one_after_another_and_never_below_their_least() -> None:
     assert fit(COLUMNS, lines, total=10) == [6, 6, 4, 6]
 
 
+def test_columns_that_may_vanish_do_so_from_the_right_and_only_for_want_of_room() -> None:
+    columns = [Column("run"), Column("since", least=0), Column("by", least=0)]
+    lines = [["r" * 10, "s" * 5, "b" * 5]]
+    assert fit(columns, lines, total=24) == [10, 5, 5]
+    assert fit(columns, lines, total=23) == [10, 5, 0]
+    assert fit(columns, lines, total=16) == [10, 0, 0]
+    assert fit(columns, lines, total=5) == [10, 0, 0]
+
+
 def test_plain_tables_are_aligned_and_never_cut() -> None:
     rows = [Row(("AAPL", "1,159", "o1abcdefgh", "x" * 200)), Row(("KO", "7", "", ""))]
     text = plain_table(COLUMNS, rows).splitlines()
@@ -106,17 +115,18 @@ def test_others_words_cannot_steer_the_terminal() -> None:
 
 def test_a_run_shows_each_way_from_weight_to_order() -> None:
     lines = written(result(mapping()), prices={"AAPL": Decimal("125.674")})
-    assert lines[:4] == [
+    assert lines[:5] == [
         "run 8b1f5f0e-5ad8-4f3e-9d57-6d7b2b6f7d11: completed, 0.12 s",
-        "strategy alpha_baseline, as of 2022-12-28, capital 100,000, cap 20,000 a position",
+        "strategy alpha_baseline, as of 2022-12-28, capital 100,000",
+        "at most 20,000 a position",
         "1 signal, 1 order accepted",
         "",
     ]
-    assert lines[4].split() == [
+    assert lines[5].split() == [
         *("symbol", "weight", "target", "capped", "price", "shares", "side", "order", "id"),
         "outcome",
     ]
-    assert lines[5].split() == [
+    assert lines[6].split() == [
         *("AAPL", "+0.2500", "25,000", "20,000", "125.67", "159", "buy"),
         *("o1abcdefghijklmnopqrstuv", "accepted"),
     ]
@@ -159,7 +169,7 @@ def test_a_failed_run_says_why_and_has_no_table() -> None:
         ({"order_status": None, "skip_reason": "denied: MAX_ORDER_QTY"}, "denied: MAX_ORDER_QTY"),
         (
             {"skip_reason": "already_ordered: run 8b1f5f0e-5", "adopted_from_run_id": "8b1f5f0e-5"},
-            "accepted, ordered before by run 8b1f5f0e",
+            "accepted in run 8b1f5f0e",
         ),
         (
             {
@@ -167,7 +177,7 @@ def test_a_failed_run_says_why_and_has_no_table() -> None:
                 "skip_reason": "submission_failed: no",
                 "adopted_from_run_id": "8b1f5f0e-5",
             },
-            "rejected: submission_failed: no, ordered before by run 8b1f5f0e",
+            "rejected: submission_failed: no in run 8b1f5f0e",
         ),
     ],
 )

@@ -89,7 +89,7 @@ def describe(observation: Observation, orchestrator: Orchestrator) -> tuple[tupl
 
 
 def _said(problem: Problem | None, where: str) -> str:
-    return f"answers at {where}" if problem is None else f"does NOT answer: {problem.cause}"
+    return f"answers at {where}" if problem is None else f"NOT usable, {where}: {problem.cause}"
 
 
 def _flags(flags: SafetyFlags | Problem, orchestrator: Orchestrator) -> str:

@@ -23,7 +23,8 @@ class Column:
 
     Attributes:
         is_right: Aligned at the right, as figures are.
-        least: Characters that it may shrink to where a terminal is narrow; None keeps its width.
+        least: Characters that it may shrink to where a terminal is narrow; 0 lets it vanish, None
+            keeps its width.
         may_fold: When shrunk, runs on over several lines; others are cut.
 
     """
@@ -148,7 +149,8 @@ def fit(
 ) -> list[int]:
     """Return the width of each column, such that a line is at most `total` characters.
 
-    Where that needs room, columns shrink one after another, each down to its least.
+    Where that needs room, columns shrink from the left on, each down to its least, and then vanish
+    from the right on, those that may.
     """
     widths = [
         max(len(column.title), *(len(line[place]) for line in lines), 0)
@@ -158,10 +160,14 @@ def fit(
         return widths
     excess = sum(widths) + len(GAP) * (len(widths) - 1) - total
     for place, column in enumerate(columns):
-        if column.least is not None and excess > 0:
+        if column.least and excess > 0:
             given = min(excess, max(0, widths[place] - column.least))
             widths[place] -= given
             excess -= given
+    for place in reversed(range(len(columns))):
+        if columns[place].least == 0 and excess > 0:
+            excess -= widths[place] + len(GAP)
+            widths[place] = 0
     return widths
 
 

@@ -184,7 +184,7 @@ def _write_status(console: Console, reading: SwitchReading) -> None:
         since = (verdict.engaged_at or "")[:19].replace("T", " ")
         console.line(f"since {since} UTC, by {verdict.engaged_by}")
     console.line(f"held by {' and '.join(str(store) for store in verdict.held_by)}")
-    console.line(f"released when: {verdict.release}")
+    console.line(f"to release: {verdict.release}")
 
 
 def _write_barrier(console: Console, answer: EngageAnswer) -> None:

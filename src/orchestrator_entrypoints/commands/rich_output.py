@@ -38,9 +38,10 @@ def table(
     lines: Sequence[Sequence[str]],
     styles: Sequence[str],
 ) -> str:
-    """Return a table, coloured; each column as wide as said."""
+    """Return a table, coloured; each column as wide as said, left out where that is 0."""
     drawn = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-    for column, width in zip(columns, widths, strict=True):
+    shown = [place for place, width in enumerate(widths) if width]
+    for column, width in ((columns[place], widths[place]) for place in shown):
         drawn.add_column(
             Text(column.title),
             width=width,
@@ -49,7 +50,7 @@ def table(
             overflow="fold" if column.may_fold else "ellipsis",
         )
     for cells, style in zip(lines, styles, strict=True):
-        drawn.add_row(*(Text(cell) for cell in cells), style=style or None)
+        drawn.add_row(*(Text(cells[place]) for place in shown), style=style or None)
     console = Console(width=sum(widths) + GAP * len(widths), highlight=False)
     with console.capture() as captured:
         console.print(drawn)

@@ -46,15 +46,12 @@ def write_head(console: Console, result: Json) -> None:
     duration = result["duration_seconds"]
     took = "" if duration is None else f", {Decimal(duration):.2f} s"
     console.line(f"run {result['run_id']}: {result['status']}{took}")
-    facts = [
-        f"strategy {result['strategy_id']}",
-        f"as of {result['as_of_date']}",
-        f"capital {Decimal(result['capital']):,f}",
-        f"cap {Decimal(result['max_position_size']):,f} a position",
-    ]
-    console.line(", ".join(facts))
-    if result["rebalance_key"]:
-        console.line(f"rebalance key {result['rebalance_key']}")
+    capital, cap = Decimal(result["capital"]), Decimal(result["max_position_size"])
+    console.line(
+        f"strategy {result['strategy_id']}, as of {result['as_of_date']}, capital {capital:,f}"
+    )
+    key = f", rebalance key {result['rebalance_key']}" if result["rebalance_key"] else ""
+    console.line(f"at most {cap:,f} a position{key}")
     if result["dry_run"]:
         console.line("a dry run: nothing was sent")
     if result["mappings"]:
@@ -85,7 +82,7 @@ def write_orders(
         Column("symbol"),
         *(Column(title, is_right=True) for title in figures),
         Column("side"),
-        Column("order id", least=8),
+        Column("order id", least=7),
         Column("outcome", least=14, may_fold=True),
     ]
     console.table(columns, [_row(mapping, result, prices) for mapping in result["mappings"]])
@@ -115,7 +112,7 @@ def outcome(mapping: Json) -> str:
     owner = mapping["adopted_from_run_id"]
     if owner is not None:
         said = f"{status}: {reason}" if reason and not reason.startswith("already") else status
-        return f"{said or 'planned'}, ordered before by run {owner[:SHORT_ID]}"
+        return f"{said or 'planned'} in run {owner[:SHORT_ID]}"
     if reason is None:
         return str(status or mapping["order_state"])
     return f"{status}: {reason}" if status else reason

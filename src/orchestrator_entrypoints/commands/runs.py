@@ -20,13 +20,13 @@ from orchestrator_entrypoints.wire_json import to_plain
 _COLUMNS = (
     Column("run"),
     Column("status"),
-    Column("strategy", least=8),
     Column("as of"),
-    Column("signals", is_right=True),
     Column("accepted", is_right=True),
-    Column("rejected", is_right=True),
-    Column("started (UTC)", least=16),
-    Column("seconds", is_right=True),
+    Column("rejected", is_right=True, least=0),
+    Column("started (UTC)", least=0),
+    Column("seconds", is_right=True, least=0),
+    Column("signals", is_right=True, least=0),
+    Column("strategy", least=0),
 )
 
 _STYLES = {"completed": "", "running": "yellow", "partial": "yellow", "failed": "red"}
@@ -68,13 +68,13 @@ def _row(run: dict[str, Any]) -> Row:
     cells = (
         run["run_id"],
         run["status"],
-        run["strategy_id"],
         run["as_of_date"],
-        str(run["num_signals"]),
         str(run["num_orders_accepted"]),
         str(run["num_orders_rejected"]),
         run["started_at"][:19].replace("T", " "),
         "" if duration is None else f"{float(duration):.2f}",
+        str(run["num_signals"]),
+        run["strategy_id"],
     )
     return Row(cells, _STYLES[run["status"]])
 

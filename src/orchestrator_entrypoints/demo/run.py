@@ -67,10 +67,10 @@ def run_demo(directory: Path, *, keep: bool, console: Console) -> ExitCode:
                 if keep:
                     _keep_up(console, url, settings, peers)
     except (StoryFailure, ServerFailure) as failure:
-        console.error(f"the demo did not go as it should: {failure}; see {place.log}")
+        console.error(f"the demo did not go as it should: {failure} (see {place.log})")
         return ExitCode.FAULT
     except httpx.HTTPError as error:
-        console.error(f"the service did not answer: {error!r}; see {place.log}")
+        console.error(f"the service did not answer: {error!r} (see {place.log})")
         return ExitCode.FAULT
     return ExitCode.DONE
 
@@ -118,7 +118,8 @@ def _introduce(console: Console, url: str, place: Place, peers: Peers) -> None:
         (
             ("Signal Service", f"{peers.signal_service_url}  12-1 momentum as of {last}"),
             ("Execution Gateway", f"{peers.execution_gateway_url}  paper, fills at the close"),
-            ("orchestrator", f"{url}  keeps its data in {place.data}"),
+            ("orchestrator", f"{url}  the service itself, on embedded parts"),
+            ("data", str(place.data)),
             ("prices", f"the closes of {last}, stamped now as if live"),
         )
     )

@@ -129,7 +129,7 @@ def _repeat(stage: Stage, first: Mapping[str, Any]) -> None:
     write_head(console, result)
     console.line(
         f"The gateway's ledger: {counted_as(len(before), 'order')} before, "
-        f"{len(stage.ledger.orders)} now. One decision, one order: nothing was sent twice."
+        f"{len(stage.ledger.orders)} now: nothing was sent twice."
     )
 
 
@@ -145,7 +145,15 @@ def _word(answer: bool) -> str:  # noqa: FBT001 - it is what it says
 
 def _expect(reply: Reply, status: int, what: str) -> None:
     if reply.status != status:
-        raise StoryFailure(f"{what}: expected {status}, got {reply.status}: {reply.body}")
+        raise StoryFailure(f"{what}: expected {status}, got {reply.status}: {_detail(reply)}")
+
+
+def _detail(reply: Reply) -> str:
+    detail = reply.body.get("detail", reply.body)
+    if not isinstance(detail, dict):
+        return str(detail)
+    said = (detail.get(name) for name in ("error", "reason", "message"))
+    return ", ".join(str(word) for word in said if word)
 
 
 def _require(holds: bool, expected: str) -> None:  # noqa: FBT001 - it is what it says
