@@ -18,7 +18,7 @@ import uvicorn
 from orchestrator_core import __version__
 from orchestrator_entrypoints.app import create_app
 from orchestrator_entrypoints.logs import configure_logging, log_event
-from orchestrator_entrypoints.orchestrator import StopFlag
+from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.receiving import guarded_protocol
 from orchestrator_entrypoints.settings import Settings, SettingsError, read_settings
 from orchestrator_entrypoints.wiring import wire
@@ -36,14 +36,30 @@ class AddressError(Exception):
 
 
 class _Server(uvicorn.Server):
-    """A server that says at once that it was told to stop."""
+    """A server that says when it serves, and knows at once that it was told to stop."""
 
-    def __init__(self, config: uvicorn.Config, stop: StopFlag) -> None:
+    def __init__(self, config: uvicorn.Config, orchestrator: Orchestrator) -> None:
         super().__init__(config)
-        self._stop = stop
+        self._orchestrator = orchestrator
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        settings = self._orchestrator.settings
+        for listening in sockets or ():
+            log_event(
+                _LOG,
+                logging.INFO,
+                "serving",
+                url=url_of(*listening.getsockname()[:2]),
+                version=__version__,
+                pid=os.getpid(),
+                embedded=settings.embedded,
+                mode=str(self._orchestrator.policy.mode),
+                strategy_id=settings.strategy_id,
+            )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._stop.set()
+        self._orchestrator.stop.set()
         super().handle_exit(sig, frame)
 
 
@@ -72,19 +88,7 @@ def serve(settings: Settings) -> None:
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, round(settings.stop_seconds)),
         )
-        host, port = listening.getsockname()[:2]
-        log_event(
-            _LOG,
-            logging.INFO,
-            "serving",
-            url=url_of(host, port),
-            version=__version__,
-            pid=os.getpid(),
-            embedded=settings.embedded,
-            mode=str(orchestrator.policy.mode),
-            strategy_id=settings.strategy_id,
-        )
-        _Server(config, orchestrator.stop).run(sockets=[listening])
+        _Server(config, orchestrator).run(sockets=[listening])
         _LOG.info("stopped")
 
 
