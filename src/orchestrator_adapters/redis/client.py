@@ -120,7 +120,9 @@ class RedisClient:
             db=self.address.db,
             username=self.address.username,
             password=self.address.password,
-            socket_timeout=self.timeout_seconds,
+            # Our own bound is around the whole exchange. The library's would run each sending in a
+            # task of its own, behind which a cancellation can get lost (before Python 3.12).
+            socket_timeout=None,
             socket_connect_timeout=self.timeout_seconds,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
