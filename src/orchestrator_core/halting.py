@@ -5,6 +5,9 @@ the shared state; each is tried whatever the other's fate. Every claim holds the
 until its commit, so once the latch has moved, the orders found SENDING or UNKNOWN are all that can
 still be on the wire: the barrier waits for those. Disengaging writes the shared state first and the
 latch last. Whoever moves the latch does so by compare-and-set, and is told when another was faster.
+
+Both stores are read shared state first, latch second, against the order in which they are engaged:
+then no epoch is read from the shared state that the latch, as read, has not reached.
 """
 
 from collections.abc import Sequence
