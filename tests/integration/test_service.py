@@ -90,7 +90,8 @@ def price_embedded(environ: dict[str, str], symbols: Sequence[str]) -> None:
 def small(
     tmp_path: Path, signal_service: ServedSignalService, gateway: ServedGateway
 ) -> Iterator[ServiceProcess]:
-    environ = embedded(tmp_path, signal_service, gateway.server.url, REQUEST_RECEIVE_SECONDS="0.5")
+    swift = {"REQUEST_RECEIVE_SECONDS": "0.5", "RUN_ANSWER_SECONDS": "1"}
+    environ = embedded(tmp_path, signal_service, gateway.server.url, **swift)
     offer(signal_service, SYMBOLS)
     with running_service(environ, folder=tmp_path) as service:
         price_embedded(environ, SYMBOLS)
