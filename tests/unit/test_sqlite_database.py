@@ -286,6 +286,20 @@ async def test_every_error_of_the_library_during_a_commit_leaves_doubt(
     assert type(port_error(error("x"), "runs", "w", commit_began=True)) is OutcomeUnknown
 
 
+async def test_a_connection_that_met_damage_is_not_used_again(database: SqliteDatabase) -> None:
+    def same(connection: sqlite3.Connection) -> sqlite3.Connection:
+        return connection
+
+    def damaged(connection: sqlite3.Connection) -> None:
+        raise sqlite3.DatabaseError("disk image is malformed")
+
+    first = await database.read("test", "same", same)
+    assert await database.read("test", "same", same) is first
+    with pytest.raises(Unavailable, match="malformed"):
+        await database.read("test", "damaged", damaged)
+    assert await database.read("test", "same", same) is not first
+
+
 async def test_a_commit_refused_for_a_constraint_was_not_made(database: SqliteDatabase) -> None:
     def work(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA defer_foreign_keys=ON")

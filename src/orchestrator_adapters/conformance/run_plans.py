@@ -216,6 +216,16 @@ class AdoptionCases:
         allowed = await started(stage.runs)
         assert [order.state for order in allowed.orders] == [S.PLANNED]
 
+    async def test_what_is_not_to_be_sent_adopts_nothing(self, stage: RunStage) -> None:
+        await started(stage.runs)
+        dry = await started(stage.runs, opening=an_opening(request=a_request(dry_run=True)))
+        opening = an_opening()
+        denied = await started(
+            stage.runs, opening=opening, record=a_record(opening, limits=Limits(max_order_qty=1))
+        )
+        assert [order.state for order in (*dry.orders, *denied.orders)] == [S.SKIPPED, S.DENIED]
+        assert [order.owner for order in (*dry.orders, *denied.orders)] == [None, None]
+
     @pytest.mark.parametrize("state", FREE)
     async def test_an_order_never_placed_gives_its_id_up(
         self, stage: RunStage, state: OrderState
