@@ -22,10 +22,15 @@ _LOG = logging.getLogger("orchestrator.keeper")
 
 @frozen
 class Keeper:
-    """The loop between runs."""
+    """The loop between runs.
+
+    Attributes:
+        pause_seconds: From the end of a round to the next.
+    """
 
     orchestrator: Orchestrator
     health: HealthObserver
+    pause_seconds: float = KEEP_SECONDS
 
     async def keep(self) -> None:
         """Go round until cancelled; no round's failure ends it."""
@@ -39,7 +44,7 @@ class Keeper:
                 before = observation.word
             except Exception:  # noqa: BLE001 - the edge of the loop: it must go on
                 _LOG.exception("round broken")
-            await asyncio.sleep(KEEP_SECONDS)
+            await asyncio.sleep(self.pause_seconds)
 
     async def _follow(self, observation: Observation) -> None:
         verdict = observation.switch.verdict

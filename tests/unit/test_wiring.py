@@ -59,13 +59,17 @@ async def test_an_embedded_state_that_was_lost_halts(
     assert verdict.reason == "state missing"
 
 
+async def wire_and_close(environ: dict[str, str]) -> None:
+    await wire(read_settings(environ)).aclose()
+
+
 def test_wiring_touches_neither_file_nor_network(tmp_path: Path) -> None:
     data = tmp_path / "missing" / "data.db"
     for environ in (
         {"ORCHESTRATOR_EMBEDDED": "1", "ORCHESTRATOR_DATA": str(data)},
         {"DATABASE_URL": "postgresql://u:p@192.0.2.1/d", "REDIS_HOST": "192.0.2.1"},
     ):
-        asyncio.run(wire(read_settings(environ)).aclose())
+        asyncio.run(wire_and_close(environ))
     assert list(tmp_path.iterdir()) == []
 
 
