@@ -15,7 +15,7 @@ def upgrade(arguments: argparse.Namespace, console: Console) -> int:
         settings = orchestrator.settings
         where = settings.data if settings.embedded else settings.shown()["DATABASE_URL"]
         with console.working(f"upgrading {where}"):
-            await orchestrator.prepare()
+            # The first connection of a process upgrades.
             await orchestrator.ports.runs.check()
         console.line("the run database is at this version")
         return ExitCode.DONE
