@@ -25,14 +25,12 @@ Json = dict[str, Any]
 
 
 def canonical_json(value: object) -> str:
-    """Return the one text that stands for a JSON value.
+    """Return the one text that stands for a JSON value, in ASCII.
 
     Raises:
         ValueError: The value holds NaN or an infinity.
     """
-    return json.dumps(
-        value, allow_nan=False, ensure_ascii=False, separators=(",", ":"), sort_keys=True
-    )
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), sort_keys=True)
 
 
 def content_hash(encoded: Mapping[str, Any]) -> str:

@@ -210,6 +210,10 @@ def test_two_legs_of_a_symbol_never_share_a_wave() -> None:
     assert next_wave([first, second], max_orders=10) == (first,)
 
 
+def test_a_record_takes_any_text_that_a_strategy_sends() -> None:
+    assert content_hash({"metadata": "\ud800 \x00 \u00fc"})
+
+
 def test_a_damaged_record_is_refused() -> None:
     encoded = encode_snapshot(a_snapshot([a_signal()], [a_quote()]))
     with pytest.raises(ValueError, match="form snapshot/1"):
