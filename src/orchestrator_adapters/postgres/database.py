@@ -129,7 +129,7 @@ class PostgresDatabase:
         call_timeout: float = 8.0,
         migrate: bool = True,
     ) -> None:
-        self._dsn = _bounded_dsn(dsn, connect_timeout)
+        self.dsn = _bounded_dsn(dsn, connect_timeout)
         self._pool_timeout = pool_timeout
         self._statement_timeout = statement_timeout
         self._call_timeout = call_timeout
@@ -139,7 +139,7 @@ class PostgresDatabase:
         self._waiting: set[asyncio.Timeout] = set()
         self._connect_error = ""
         self._pool = AsyncConnectionPool[Connection](
-            self._dsn,
+            self.dsn,
             connection_class=_connection_class(self._note_connect_error),
             kwargs={"autocommit": True},
             min_size=min_size,
@@ -309,7 +309,7 @@ class PostgresDatabase:
                 raise Unavailable(
                     PORT, "open", "the schema is older than this service: `orchestrator db upgrade`"
                 )
-            applied = await upgrade(self._dsn, max_seconds=MIGRATION_SECONDS)
+            applied = await upgrade(self.dsn, max_seconds=MIGRATION_SECONDS)
             _logger.info("brought the run database up to date", extra={"migrations": applied})
         self._is_ready = True
 

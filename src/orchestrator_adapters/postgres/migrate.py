@@ -15,7 +15,7 @@ import psycopg
 from attrs import frozen
 from psycopg import AsyncConnection
 
-from orchestrator_adapters.postgres.errors import PORT, map_error
+from orchestrator_adapters.postgres.errors import PORT, describe
 from orchestrator_core.errors import Refused, Unavailable
 
 # Any number will do, as long as all who migrate use the same.
@@ -108,7 +108,7 @@ async def upgrade(
     except TimeoutError:
         raise Unavailable(PORT, "upgrade", f"not done within {max_seconds:g} s") from None
     except psycopg.Error as error:
-        raise map_error(error, operation="upgrade", may_be_done=False) from error
+        raise Unavailable(PORT, "upgrade", describe(error)) from error
 
 
 async def _upgrade(dsn: str, migrations: tuple[Migration, ...] | None) -> tuple[str, ...]:

@@ -182,9 +182,11 @@ class PostgresRunRepository:
             "offset": offset,
         }
 
+        given = (matching.strategy_id is not None, matching.status is not None)
+
         async def work(session: Session) -> RunPage:
             counted, rows = await session.fetch_each(
-                (statements.COUNT, parameters), (statements.PAGE, parameters)
+                (statements.COUNT[given], parameters), (statements.PAGE[given], parameters)
             )
             return RunPage(tuple(summary_of_row(row) for row in rows), counted[0]["total"])
 

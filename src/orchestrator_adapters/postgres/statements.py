@@ -120,21 +120,23 @@ SHOW_OWNERS: Final = """
     WHERE m.run_id = %s AND o.id = m.owner_id
 """
 
-COUNT: Final = """
-    SELECT count(*) AS total FROM orchestration_runs
-    WHERE (%(strategy_id)s::text IS NULL OR strategy_id = %(strategy_id)s)
-      AND (%(status)s::text IS NULL OR status = %(status)s)
-"""
+# One statement for each filter, so that each has a plan of its own.
+_FILTERS: Final = {
+    (False, False): "true",
+    (True, False): "strategy_id = %(strategy_id)s",
+    (False, True): "status = %(status)s",
+    (True, True): "strategy_id = %(strategy_id)s AND status = %(status)s",
+}
+
+COUNT: Final = {
+    given: "SELECT count(*) AS total FROM orchestration_runs WHERE " + condition  # noqa: S608
+    for given, condition in _FILTERS.items()
+}
 
 # The page's keys come from the index alone; only the rows that are shown are fetched.
-PAGE: Final = """
-    WITH page AS MATERIALIZED (
-        SELECT started_at, id FROM orchestration_runs
-        WHERE (%(strategy_id)s::text IS NULL OR strategy_id = %(strategy_id)s)
-          AND (%(status)s::text IS NULL OR status = %(status)s)
-        ORDER BY started_at DESC, id DESC
-        LIMIT %(limit)s OFFSET %(offset)s
-    )
+_KEYS: Final = "SELECT started_at, id FROM orchestration_runs WHERE "
+_CUT: Final = " ORDER BY started_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s"
+_SHOWN: Final = """
     SELECT r.run_id, r.status, r.strategy_id, r.as_of_date,
            coalesce(r.num_signals, 0) AS num_signals,
            coalesce(r.num_orders_submitted, 0) AS num_orders_submitted,
@@ -144,6 +146,11 @@ PAGE: Final = """
     FROM page JOIN orchestration_runs r ON r.id = page.id
     ORDER BY r.started_at DESC, r.id DESC
 """
+
+PAGE: Final = {
+    given: "WITH page AS MATERIALIZED (" + _KEYS + condition + _CUT + ")" + _SHOWN
+    for given, condition in _FILTERS.items()
+}
 
 OPEN_ORDERS: Final = """
     SELECT m.run_id, m.client_order_id, m.symbol, m.state
