@@ -480,7 +480,7 @@ def running_app(handler: Handler) -> Iterator[str]:
         return Response(given.body, given.status, dict(given.headers), "application/json")
 
     app = Starlette(routes=[Route("/{path:path}", endpoint, methods=["GET", "POST"])])
-    config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off", access_log=False)
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
