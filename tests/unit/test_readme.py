@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from orchestrator_entrypoints.settings import settings_table
+
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
@@ -28,3 +30,7 @@ def test_the_conformance_example_passes(tmp_path: Path) -> None:
     finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert finished.returncode == 0, finished.stdout
     assert " passed" in finished.stdout
+
+
+def test_the_settings_in_the_readme_are_those_in_force() -> None:
+    assert settings_table().strip() in README
