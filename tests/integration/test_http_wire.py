@@ -22,7 +22,16 @@ from orchestrator_adapters.http.transport import (
     httpx_transport,
     lean_transport,
 )
-from tests.servers.peers import Answer, RawServer, Request, Wire, answer, running_app, running_peer
+from tests.servers.peers import (
+    SLOW_SECONDS,
+    Answer,
+    RawServer,
+    Request,
+    Wire,
+    answer,
+    running_app,
+    running_peer,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -148,6 +157,17 @@ async def test_an_answer_behind_the_answer_is_nobodys(client_of: MakeClient) -> 
     for number in range(5):
         path = f"/TRAILING/{number}"
         assert json.loads((await get(client, path)).body) == {"path": path}
+
+
+@pytest.mark.parametrize("make_transport", [lean_transport])
+async def test_a_connection_that_says_something_unasked_is_not_used_again(
+    client_of: MakeClient, server: RawServer
+) -> None:
+    client = client_of()
+    await get(client, "/LATE_TRAILING")
+    await asyncio.sleep(5 * SLOW_SECONDS)
+    assert json.loads((await get(client, "/PLAIN/after")).body) == {"path": "/PLAIN/after"}
+    assert server.connections == 2
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ class Wire(Enum):
     TRUNCATED = "cut short"
     DRIP = "one byte at a time"
     TRAILING = "with a second answer behind it"
+    LATE_TRAILING = "with a second answer a moment later"
     HUGE = "with a body of 2 MiB"
     HUGE_CHUNKED = "with a body of 2 MiB in chunks"
     LYING_LENGTH = "with a length smaller than its body"
@@ -353,6 +354,9 @@ async def _put(given: Answer, writer: asyncio.StreamWriter) -> bool:
             await asyncio.sleep(DRIP_SECONDS)
     writer.write(_bytes_of(given))
     await writer.drain()
+    if given.wire is Wire.LATE_TRAILING:
+        await asyncio.sleep(SLOW_SECONDS)
+        writer.write(_bytes_of(given))
     return given.wire in GOING_ON
 
 
@@ -380,7 +384,14 @@ def _bomb(given: Answer) -> bytes:
     return _head(given, "content-encoding: gzip", f"content-length: {len(bomb)}") + bomb
 
 
-GOING_ON = {Wire.PLAIN, Wire.SLOW, Wire.CHUNKED, Wire.AFTER_HINTS, Wire.TRAILING}
+GOING_ON = {
+    Wire.PLAIN,
+    Wire.SLOW,
+    Wire.CHUNKED,
+    Wire.AFTER_HINTS,
+    Wire.TRAILING,
+    Wire.LATE_TRAILING,
+}
 BYTES: dict[Wire, Callable[[Answer], bytes]] = {
     Wire.CLOSE: lambda _: b"",
     Wire.GARBAGE: lambda _: b"\x00\x01 this is no HTTP\r\n\r\n",

@@ -275,6 +275,7 @@ class PeerClient:
             auth=self._auth,
             trust_env=False,
             follow_redirects=False,
+            # A request built by hand carries no cookie; this keeps the jar from growing.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
         return self._client
