@@ -84,7 +84,6 @@ def _lifespan_of(
 async def _drain(orchestrator: Orchestrator, runs: RunService) -> None:
     """Let the waves in flight end, within a time that counts from the word to stop."""
     orchestrator.stop.set()
-    log_event(_LOG, logging.INFO, "stopping", runs_under_way=runs.count)
     left = orchestrator.settings.stop_seconds - orchestrator.stop.seconds
     if not await runs.drain(max(0.0, left)):
         log_event(_LOG, logging.ERROR, "stopped with runs under way", runs=runs.count)

@@ -58,6 +58,10 @@ class _Server(uvicorn.Server):
                 strategy_id=settings.strategy_id,
             )
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        _LOG.info("stopping")
+        await super().shutdown(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._orchestrator.stop.set()
         super().handle_exit(sig, frame)

@@ -9,14 +9,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define
+from attrs import define, field
 
 from orchestrator_adapters.shared_keys import utc_text
 from orchestrator_core.identifiers import Symbol
@@ -117,61 +117,107 @@ def test_embedded_parts_need_no_server_and_keep_what_they_did(
     assert len(gateway.peer.ledger) == len(SYMBOLS)
 
 
+@define
+class HeldGateway:
+    """A gateway that holds the first order back until it is let go."""
+
+    peer: GatewayPeer = field(factory=GatewayPeer)
+    arrived: threading.Event = field(factory=threading.Event)
+    go_on: threading.Event = field(factory=threading.Event)
+
+    def handle(self, request: Request) -> Answer:
+        if request.method == "POST":
+            self.arrived.set()
+            assert self.go_on.wait(20)
+        return self.peer.handle(request)
+
+
+@contextmanager
+def a_held_run(
+    folder: Path, signals: ServedSignalService, **more: str
+) -> Iterator[tuple[ServiceProcess, HeldGateway]]:
+    held = HeldGateway()
+    offer(signals, SYMBOLS)
+    with running_peer(held.handle) as server:
+        environ = embedded(folder, signals, server.url, **more)
+        with running_service(environ, folder=folder) as service:
+            price_embedded(environ, SYMBOLS)
+            try:
+                yield service, held
+            finally:
+                held.go_on.set()
+
+
+def ask_and_disconnect(service: ServiceProcess, held: HeldGateway) -> None:
+    body = json.dumps({"symbols": SYMBOLS}).encode()
+    with socket.create_connection(service.address) as connection:
+        connection.sendall(a_post(RUN, len(body)) + body)
+        assert held.arrived.wait(20)
+
+
 def test_a_stop_lets_the_wave_in_flight_end_and_sends_no_other(
     tmp_path: Path, signal_service: ServedSignalService
 ) -> None:
-    peer, arrived, go_on = GatewayPeer(), threading.Event(), threading.Event()
-
-    def handle(request: Request) -> Answer:
-        if request.method == "POST":
-            arrived.set()
-            assert go_on.wait(20)
-        return peer.handle(request)
-
-    offer(signal_service, SYMBOLS)
-    with ExitStack() as stack:
-        server = stack.enter_context(running_peer(handle))
-        stack.callback(go_on.set)
-        environ = embedded(tmp_path, signal_service, server.url, MAX_IN_FLIGHT_ORDERS="1")
-        service = stack.enter_context(running_service(environ, folder=tmp_path))
-        price_embedded(environ, SYMBOLS)
+    with a_held_run(tmp_path, signal_service, MAX_IN_FLIGHT_ORDERS="1") as (service, held):
         with ThreadPoolExecutor() as pool:
             asking = pool.submit(service.run, *SYMBOLS)
-            assert arrived.wait(20)
+            assert held.arrived.wait(20)
             service.process.send_signal(signal.SIGTERM)
-            go_on.set()
+            wait_until(lambda: not can_connect(service.address), what="the stop")
+            held.go_on.set()
             response = asking.result(20)
         assert service.process.wait(20) == 0
     result = response.json()
     assert (response.status_code, result["status"]) == (200, "partial")
-    assert result["num_orders_accepted"] == len(peer.ledger) == 1
+    assert result["num_orders_accepted"] == len(held.peer.ledger) == 1
     stopped = [m for m in result["mappings"] if m["order_status"] == "rejected"]
     assert {m["skip_reason"] for m in stopped} == {"submission_failed: the service is stopping"}
+
+
+def can_connect(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("answer_seconds", ["0.1", "30"])
+def test_a_stop_waits_for_a_run_that_nobody_waits_for(
+    tmp_path: Path, signal_service: ServedSignalService, answer_seconds: str
+) -> None:
+    swift = {"RUN_ANSWER_SECONDS": answer_seconds}
+    with a_held_run(tmp_path, signal_service, **swift) as (service, held):
+        ask_and_disconnect(service, held)
+        time.sleep(0.2)
+        service.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: service.events("stopping"), what="the stop")
+        time.sleep(0.3)
+        assert service.process.poll() is None
+        held.go_on.set()
+        assert service.process.wait(20) == 0
+        wait_until(lambda: service.events("stopped"))
+        [ended] = service.events("run ended")
+    assert (ended["status"], ended["accepted"]) == ("completed", len(SYMBOLS))
+
+
+def test_a_stop_waits_no_longer_than_told(
+    tmp_path: Path, signal_service: ServedSignalService
+) -> None:
+    with a_held_run(tmp_path, signal_service, STOP_SECONDS="0.3") as (service, held):
+        ask_and_disconnect(service, held)
+        began = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began < 8
+        wait_until(lambda: service.events("stopped with runs under way"))
 
 
 def test_a_client_that_disconnects_does_not_stop_its_run(
     tmp_path: Path, signal_service: ServedSignalService
 ) -> None:
-    peer, arrived, go_on = GatewayPeer(), threading.Event(), threading.Event()
-
-    def handle(request: Request) -> Answer:
-        if request.method == "POST":
-            arrived.set()
-            assert go_on.wait(20)
-        return peer.handle(request)
-
-    offer(signal_service, SYMBOLS)
-    with ExitStack() as stack:
-        server = stack.enter_context(running_peer(handle))
-        stack.callback(go_on.set)
-        environ = embedded(tmp_path, signal_service, server.url)
-        service = stack.enter_context(running_service(environ, folder=tmp_path))
-        price_embedded(environ, SYMBOLS)
-        body = json.dumps({"symbols": SYMBOLS}).encode()
-        with socket.create_connection(service.address) as connection:
-            connection.sendall(a_post(RUN, len(body)) + body)
-            assert arrived.wait(20)
-        go_on.set()
+    with a_held_run(tmp_path, signal_service) as (service, held):
+        ask_and_disconnect(service, held)
+        held.go_on.set()
         wait_until(lambda: service.events("run ended"), what="the run's end")
         [row] = service.get(RUNS).json()["runs"]
         assert (row["status"], row["num_orders_accepted"]) == ("completed", len(SYMBOLS))

@@ -19,6 +19,8 @@ START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 WAIT_SECONDS = 20.0
 
+INHERITED = {"PATH", "HOME", "TMPDIR", "PYTHONPATH", "COVERAGE_PROCESS_START"}
+
 RUN = "/api/v1/orchestration/run"
 RUNS = "/api/v1/orchestration/runs"
 
@@ -73,7 +75,7 @@ def wait_until(holds: Callable[[], object], *, what: str = "it") -> None:
 
 
 def environment(changes: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    kept = {name: value for name, value in os.environ.items() if name in INHERITED}
     return {**kept, "HOST": "127.0.0.1", "PORT": "0", **changes}
 
 

@@ -83,6 +83,9 @@ async def test_engaging_in_one_store_only_is_503_and_says_which(stage: Stage) ->
     assert (await stage.run()).json()["detail"]["error"] == "Kill-switch engaged"
 
     stage.faulty_switch.works()
+    status = (await stage.client.get(STATUS)).json()
+    assert (status["state"], status["shared_state"]) == ("ENGAGED", "ACTIVE")
+    assert (status["engaged_by"], status["trading_allowed"]) == ("ann", False)
     completed = await stage.engage()
     assert completed.status_code == 200
     assert completed.json()["shared"]
