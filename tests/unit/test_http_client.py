@@ -7,6 +7,7 @@ from orchestrator_adapters.event_loop import SystemClock
 from orchestrator_adapters.http.auth import ServiceAuth
 from orchestrator_adapters.http.client import (
     FATES,
+    LEAKED,
     MAPPED,
     CallFailed,
     Fate,
@@ -56,6 +57,12 @@ def test_a_class_that_httpx_may_add_is_taken_for_lost() -> None:
         pass
 
     assert call_failed(NewError("x")).fate is Fate.LOST
+
+
+@pytest.mark.parametrize("error", [OSError(111, "refused"), AttributeError("getpeername")])
+def test_what_leaks_through_httpx_proves_nothing(error: Exception) -> None:
+    assert isinstance(error, LEAKED)
+    assert call_failed(error).fate is Fate.LOST
 
 
 def test_a_failed_read_is_unavailable_unless_an_answer_came() -> None:

@@ -68,6 +68,9 @@ FATES: dict[type[Exception], Fate] = {
     httpx.RequestNotRead: Fate.LOST,
 }
 MAPPED = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError)
+# What anyio, under httpx's own wire, lets through: on uvloop an AttributeError, when the peer resets
+# a connection that is being made.
+LEAKED = (OSError, AttributeError)
 
 
 class CallFailed(Exception):
@@ -92,7 +95,7 @@ class CallFailed(Exception):
 
 
 def call_failed(error: Exception) -> CallFailed:
-    """Return what an exception of httpx means."""
+    """Return what an exception of httpx means; one that is none of its own is LOST."""
     fate = next((FATES[cls] for cls in type(error).__mro__ if cls in FATES), Fate.LOST)
     words = "no connection" if fate is Fate.NOT_SENT else "the exchange broke off"
     return CallFailed(f"{words} ({type(error).__name__})", fate)
@@ -220,7 +223,7 @@ class PeerClient:
                     await response.aclose()
         except TimeoutError:
             raise CallFailed(f"no whole answer within {seconds:.3g} s", Fate.LOST) from None
-        except MAPPED as error:
+        except (*MAPPED, *LEAKED) as error:
             raise call_failed(error) from error
         return Reply(response.status_code, body, self._retry_after(response))
 
