@@ -1,4 +1,5 @@
 import asyncio
+from uuid import uuid4
 
 import pytest
 from attrs import evolve
@@ -16,7 +17,7 @@ from orchestrator_adapters.conformance.run_cases import (
 )
 from orchestrator_adapters.postgres.database import PostgresDatabase, Session
 from orchestrator_adapters.postgres.runs import PostgresRunRepository
-from orchestrator_core.identifiers import StrategyId
+from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.lifecycle import OrderState, RunStatus
 from orchestrator_core.runs import (
     ClaimAnswer,
@@ -88,16 +89,17 @@ async def plan(runs: PostgresRunRepository, opening: RunOpening, lease: Lease) -
 async def test_racing_plans_of_the_same_orders_share_them_out_without_deadlock(
     database_url: str,
 ) -> None:
-    symbols = [f"S{place}" for place in range(40)]
+    symbols = [f"S{place}" for place in range(400)]
     async with (
         PostgresDatabase(database_url, min_size=4) as one,
         PostgresDatabase(database_url, min_size=4) as other,
     ):
         repositories = [PostgresRunRepository(one), PostgresRunRepository(other)]
         await let_trade(repositories[0])
-        for race in range(25):
+        for race in range(8):
             # Each plan has the orders in another sequence.
-            openings = [an_opening(symbols[shift:] + symbols[:shift]) for shift in (0, 7, 20, 33)]
+            openings = [an_opening(symbols), an_opening(symbols[::-1])] * 2
+            openings = [evolve(opening, run_id=RunId(uuid4())) for opening in openings]
             openings = [
                 evolve(opening, request=evolve(opening.request, rebalance_key=f"race-{race}"))
                 for opening in openings

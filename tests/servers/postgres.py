@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,13 +45,14 @@ class PostgresServer:
 
     Attributes:
         port: TCP port on 127.0.0.1; the same after a restart.
+        folder: Holds all of it.
 
     """
 
     port: int
     _binaries: Path
-    _folder: Path
-    _user: "_User"
+    folder: Path
+    _user: "ServerUser"
     _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     @property
@@ -87,19 +88,19 @@ class PostgresServer:
         """Start the server and return when it answers."""
         settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": "."}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             command: list[str | Path] = [
                 self._binaries / "postgres",
                 "-D",
-                self._folder / "data",
+                self.folder / "data",
                 *options,
             ]
-            self._process = self._user.spawn(command, folder=self._folder / "data", log=log)
+            self._process = self._user.spawn(command, folder=self.folder / "data", log=log)
         until = time.monotonic() + START_SECONDS
         while not self._answers():
             if not self.is_running or time.monotonic() > until:
                 self.stop(immediate=True)
-                log_text = (self._folder / "log").read_text(errors="replace")
+                log_text = (self.folder / "log").read_text(errors="replace")
                 raise RuntimeError(f"Postgres did not start: {log_text[-2000:]}")
             time.sleep(0.02)
 
@@ -124,7 +125,7 @@ class PostgresServer:
 
 
 @define
-class _User:
+class ServerUser:
     """Who runs the server: ourselves (None), or under root an unprivileged user."""
 
     uid: int | None = None
@@ -163,7 +164,7 @@ def running_postgres() -> Iterator[PostgresServer]:
     user = _unprivileged_user()
     folder = _temporary_folder(user)
     try:
-        binaries = _reachable_binaries(user, folder)
+        binaries = reachable_binaries(user, folder, installations=_installations())
         _create_cluster(binaries, folder, user)
         server = PostgresServer(_free_port(), binaries, folder, user)
         try:
@@ -175,21 +176,21 @@ def running_postgres() -> Iterator[PostgresServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _unprivileged_user() -> _User:
+def _unprivileged_user() -> ServerUser:
     if os.geteuid() != 0:
-        return _User()
+        return ServerUser()
     for name in ("postgres", "nobody"):
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
-        return _User(entry.pw_uid, entry.pw_gid)
+        return ServerUser(entry.pw_uid, entry.pw_gid)
     raise RuntimeError(
         "Postgres needs an unprivileged user: neither `postgres` nor `nobody` is here"
     )
 
 
-def _temporary_folder(user: _User) -> Path:
+def _temporary_folder(user: ServerUser) -> Path:
     roots = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108
     root = next((root for root in roots if user.can_reach(root.resolve())), roots[0])
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir=root))
@@ -198,8 +199,9 @@ def _temporary_folder(user: _User) -> Path:
     return folder
 
 
-def _reachable_binaries(user: _User, folder: Path) -> Path:
-    for installation in _installations():
+def reachable_binaries(user: ServerUser, folder: Path, *, installations: Iterable[Path]) -> Path:
+    """Return a folder of binaries that the user can run, copied below `folder` if need be."""
+    for installation in installations:
         if user.can_reach((installation / "bin" / "postgres").resolve()):
             return installation / "bin"
         copied = folder / "installation"
@@ -235,7 +237,7 @@ def _version(installation: Path) -> int:
     return 0 if found is None else int(found.group())
 
 
-def _create_cluster(binaries: Path, folder: Path, user: _User) -> None:
+def _create_cluster(binaries: Path, folder: Path, user: ServerUser) -> None:
     command = (
         binaries / "initdb",
         *("-D", folder / "data"),
