@@ -68,8 +68,8 @@ FATES: dict[type[Exception], Fate] = {
     httpx.RequestNotRead: Fate.LOST,
 }
 MAPPED = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError)
-# What anyio, under httpx's own wire, lets through: on uvloop an AttributeError, when the peer resets
-# a connection that is being made.
+# What anyio, under httpx's own wire, lets through: on uvloop an AttributeError, when the peer
+# resets a connection that is being made.
 LEAKED = (OSError, AttributeError)
 
 
