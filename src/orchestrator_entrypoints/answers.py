@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from orchestrator_core.errors import Conflict, TradingHalted
 from orchestrator_core.identifiers import RunId
-from orchestrator_core.lifecycle import OrderState, RunStatus
+from orchestrator_core.lifecycle import OrderState, RunStatus, Tally
 from orchestrator_core.runs import (
     FailureKind,
     Order,
@@ -168,11 +168,12 @@ def internal_error(run_id: RunId | None = None) -> Answer:
 
 def result_of(run: Run) -> OrchestrationResult:
     """Return the run as clients read it."""
-    outcome = _outcome_of(run)
+    tally = run.tally
+    outcome = _outcome_of(run, tally)
     metadata = run.signal_metadata
     return OrchestrationResult(
         run_id=run.run_id,
-        status=run.status,
+        status=outcome.status,
         strategy_id=run.strategy_id,
         as_of_date=run.as_of_date,
         symbols=run.request.symbols,
@@ -191,15 +192,14 @@ def result_of(run: Run) -> OrchestrationResult:
         max_position_size=run.request.max_position_size,
         dry_run=run.request.dry_run,
         rebalance_key=run.request.rebalance_key,
-        num_orders_open=run.tally.open,
-        note=_note(run),
+        num_orders_open=tally.open,
+        note=_note(run, outcome.status),
     )
 
 
-def _outcome_of(run: Run) -> RecordedOutcome:
+def _outcome_of(run: Run, tally: Tally) -> RecordedOutcome:
     if run.recorded is not None:
         return run.recorded
-    tally = run.tally
     return RecordedOutcome(
         status=run.status,
         num_orders_submitted=tally.submitted,
@@ -210,13 +210,13 @@ def _outcome_of(run: Run) -> RecordedOutcome:
     )
 
 
-def _note(run: Run) -> str | None:
+def _note(run: Run, status: RunStatus) -> str | None:
     if run.recorded is not None:
         return None
-    if run.status is RunStatus.RUNNING:
+    if status is RunStatus.RUNNING:
         return RUNNING_NOTE
-    states = {order.standing.state for order in run.orders or ()}
-    return REJECTED_NOTE if OrderState.REJECTED in states else None
+    rejected = any(order.standing.state is OrderState.REJECTED for order in run.orders or ())
+    return REJECTED_NOTE if rejected else None
 
 
 def mapping_of(order: Order) -> SignalOrderMapping:
