@@ -22,8 +22,15 @@ MAX_TRACEBACK = 8_000
 RUN_ID: ContextVar[str | None] = ContextVar("run_id", default=None)
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
-# What they say below a warning is said by us, or would be a line for every order.
-_TALKATIVE = ("httpx", "httpcore", "asyncio", "uvicorn.access", "uvicorn.error")
+# What they say below these levels is said by us, once, or would be a line for every order.
+_LIBRARIES = {
+    "asyncio": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "httpx": logging.WARNING,
+    "psycopg.pool": logging.ERROR,
+    "uvicorn.access": logging.WARNING,
+    "uvicorn.error": logging.WARNING,
+}
 
 
 def log_event(logger: logging.Logger, level: int, event: str, **fields: object) -> None:
@@ -102,5 +109,5 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(str(level))
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, least in _LIBRARIES.items():
+        logging.getLogger(name).setLevel(least)
