@@ -290,9 +290,9 @@ class EncodedPlan:
 
 def encode_plan(record: PlanRecord) -> EncodedPlan:
     """Return the plan's record as it is stored. Work for the caller, not for a transaction."""
-    snapshot = encode_snapshot(record.snapshot)
+    snapshot = canonical_json(encode_snapshot(record.snapshot))
     return EncodedPlan(
-        snapshot=canonical_json(snapshot),
+        snapshot=snapshot,
         digest=content_hash(snapshot),
         response=canonical_json(encode_batch(record.snapshot.batch)),
     )

@@ -41,7 +41,15 @@ from orchestrator_core.kill_switch import (
     judge,
 )
 from orchestrator_core.lifecycle import IN_FLIGHT
-from orchestrator_core.ports import BreakerState, Clock, KillSwitch, RunPorts, RunRepository
+from orchestrator_core.ports import (
+    Breaker,
+    BreakerState,
+    CircuitBreaker,
+    Clock,
+    KillSwitch,
+    RunPorts,
+    RunRepository,
+)
 from orchestrator_core.runs import OpenOrder
 
 BARRIER_POLL_SECONDS = 0.02
@@ -91,7 +99,15 @@ async def guard(ports: RunPorts) -> Latch:
         TradingHalted: Engaged, or in doubt, or the circuit breaker blocks.
         Unavailable: The run database does not answer, and nothing says that trading is engaged.
     """
-    reading = await read_switch(ports.kill_switch, ports.runs)
+    # All are read at once: each claim asks both stores again. Only what halts is read in order,
+    # since it may be followed.
+    (shared, latch), breaker = await ports.together(
+        ports.together(read_shared(ports.kill_switch), read_latch(ports.runs)),
+        _read_breaker(ports.breaker),
+    )
+    reading = SwitchReading(shared, latch)
+    if isinstance(reading.verdict, Halted):
+        reading = await read_switch(ports.kill_switch, ports.runs)
     verdict = reading.verdict
     if isinstance(verdict, Halted) and verdict.follow_up is not None:
         await follow(reading, ports.kill_switch, ports.runs, ports.clock)
@@ -103,7 +119,8 @@ async def guard(ports: RunPorts) -> Latch:
         raise_halted(verdict)
     if not isinstance(reading.latch, Latch):
         raise TradingHalted("the latch is missing", engaged=False)
-    await _guard_breaker(ports, reading.latch)
+    if ports.breaker is not None:
+        await _heed_breaker(breaker, reading.latch, ports.runs)
     return reading.latch
 
 
@@ -117,19 +134,25 @@ def raise_halted(halted: Halted) -> NoReturn:
     )
 
 
-async def _guard_breaker(ports: RunPorts, latch: Latch) -> None:
-    if ports.breaker is None:
-        return
+async def _read_breaker(breaker: CircuitBreaker | None) -> Breaker | Absent | Unreadable:
     try:
-        breaker = await ports.breaker.read()
+        found = None if breaker is None else await breaker.read()
     except PortError as error:
-        raise TradingHalted(f"circuit breaker unreadable: {error.cause}", engaged=False) from error
-    if breaker is None:
+        return Unreadable(error.cause)
+    return found or Absent()
+
+
+async def _heed_breaker(
+    breaker: Breaker | Absent | Unreadable, latch: Latch, runs: RunRepository
+) -> None:
+    if isinstance(breaker, Unreadable):
+        raise TradingHalted(f"circuit breaker unreadable: {breaker.cause}", engaged=False)
+    if isinstance(breaker, Absent):
         if latch.breaker_seen:
             raise TradingHalted("circuit breaker state is gone", engaged=False)
         return
     if not latch.breaker_seen:
-        await ports.runs.swap_latch(latch, evolve(latch, breaker_seen=True))
+        await runs.swap_latch(latch, evolve(latch, breaker_seen=True))
     if breaker.state is BreakerState.TRIPPED:
         reason = breaker.reason or "no reason given"
         raise TradingHalted(f"circuit breaker tripped: {reason}", engaged=True)

@@ -33,9 +33,9 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"), sort_keys=True)
 
 
-def content_hash(encoded: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of the canonical JSON, in hex."""
-    return hashlib.sha256(canonical_json(encoded).encode()).hexdigest()
+def content_hash(canonical: str) -> str:
+    """Return the SHA-256 of a canonical JSON text, in hex."""
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def encode_snapshot(snapshot: Snapshot) -> Json:

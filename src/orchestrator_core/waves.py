@@ -278,12 +278,14 @@ class WaveSender:
         if answer.halted:
             reason = "engaged while the run was under way"
             self._fail(FailureKind.HALTED, OrderState.HALTED, reason)
-        if claim is None or not answer.claimed:
-            return
         claimed = set(answer.claimed)
         wave = [intent for intent in self._pending if intent.client_order_id in claimed]
-        if len(wave) != len(claimed) or not claimed <= set(claim.client_order_ids):
-            raise IllegalTransition("the claim answered orders that this run did not ask for")
+        wished = set() if claim is None or answer.halted else set(claim.client_order_ids)
+        pending = {intent.client_order_id for intent in self._pending}
+        if claimed != wished & pending:
+            raise IllegalTransition("the claim took other orders than this run asked for")
+        if not wave:
+            return
         self.has_claimed = True
         self._pending = [i for i in self._pending if i.client_order_id not in claimed]
         for intent in wave:

@@ -168,7 +168,6 @@ def test_a_stored_snapshot_gives_the_same_plan_and_the_same_bytes(snapshot: Snap
     again = decode_snapshot(encoded)
     assert again == snapshot
     assert canonical_json(encode_snapshot(again)) == canonical_json(encoded)
-    assert content_hash(encode_snapshot(again)) == content_hash(encoded)
     assert plan_orders(again, again.policy) == plan_orders(snapshot, snapshot.policy)
 
 
@@ -211,7 +210,7 @@ def test_two_legs_of_a_symbol_never_share_a_wave() -> None:
 
 
 def test_a_record_takes_any_text_that_a_strategy_sends() -> None:
-    assert content_hash({"metadata": "\ud800 \x00 \u00fc"})
+    assert content_hash(canonical_json({"metadata": "\ud800 \x00 \u00fc"}))
 
 
 def test_a_damaged_record_is_refused() -> None:
