@@ -42,7 +42,8 @@ class TradingHalted(OrchestratorError):
     """No order may leave.
 
     Attributes:
-        engaged: True when an operator stopped trading; False when the state is in doubt.
+        engaged: True when trading was stopped on purpose; False when the state is in doubt.
+        by_breaker: The circuit breaker halts, not the kill switch.
         reason: Why, for a human.
         engaged_by: Operator who engaged the switch, when known.
         engaged_at: ISO 8601 time of engagement, when known.
@@ -53,11 +54,13 @@ class TradingHalted(OrchestratorError):
         reason: str,
         *,
         engaged: bool,
+        by_breaker: bool = False,
         engaged_by: str | None = None,
         engaged_at: str | None = None,
     ) -> None:
-        super().__init__(reason)
+        super().__init__(f"circuit breaker: {reason}" if by_breaker else reason)
         self.engaged = engaged
+        self.by_breaker = by_breaker
         self.reason = reason
         self.engaged_by = engaged_by
         self.engaged_at = engaged_at

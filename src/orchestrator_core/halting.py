@@ -146,16 +146,16 @@ async def _heed_breaker(
     breaker: Breaker | Absent | Unreadable, latch: Latch, runs: RunRepository
 ) -> None:
     if isinstance(breaker, Unreadable):
-        raise TradingHalted(f"circuit breaker unreadable: {breaker.cause}", engaged=False)
+        raise TradingHalted(breaker.cause, engaged=False, by_breaker=True)
     if isinstance(breaker, Absent):
         if latch.breaker_seen:
-            raise TradingHalted("circuit breaker state is gone", engaged=False)
+            raise TradingHalted("its state is gone", engaged=False, by_breaker=True)
         return
     if not latch.breaker_seen:
         await runs.swap_latch(latch, evolve(latch, breaker_seen=True))
     if breaker.state is BreakerState.TRIPPED:
         reason = breaker.reason or "no reason given"
-        raise TradingHalted(f"circuit breaker tripped: {reason}", engaged=True)
+        raise TradingHalted(reason, engaged=True, by_breaker=True)
 
 
 async def follow(

@@ -43,3 +43,20 @@ class RunPolicy:
         if self.claimed_flags.dry_run:
             return TradingMode.DRY
         return TradingMode.PAPER if self.claimed_flags.alpaca_paper else TradingMode.LIVE
+
+    def distrust_flags(self, flags: SafetyFlags) -> str | None:
+        """Say why a gateway with these flags must not be given an order, or return None."""
+        claimed = self.claimed_flags
+        if flags.is_as_safe_as(claimed):
+            return None
+        return (
+            "the gateway is less safe than this service claims: it says "
+            f"dry_run={flags.dry_run} alpaca_paper={flags.alpaca_paper}, we say "
+            f"dry_run={claimed.dry_run} alpaca_paper={claimed.alpaca_paper}"
+        )
+
+    def distrust_silence(self, cause: str) -> str | None:
+        """Say why a gateway whose flags cannot be read must not be given an order, or None."""
+        if self.allow_unverified_gateway or self.mode is TradingMode.LIVE:
+            return None
+        return f"the gateway's safety flags cannot be verified: {cause}"

@@ -16,7 +16,7 @@ from orchestrator_core.errors import (
     Unavailable,
 )
 from orchestrator_core.halting import guard
-from orchestrator_core.identifiers import Decision, RunId, TradingMode
+from orchestrator_core.identifiers import Decision, RunId
 from orchestrator_core.lifecycle import OPEN, RunStatus
 from orchestrator_core.model import NoQuote, Quote, SignalBatch
 from orchestrator_core.planning import PlanningPolicy, Snapshot, plan_orders
@@ -189,20 +189,11 @@ async def _distrust_gateway(request: RunRequest, ports: RunPorts, policy: RunPol
     """Say why the gateway must not be given an order, or return None."""
     if request.dry_run:
         return None
-    claimed = policy.claimed_flags
     try:
         flags = await ports.sink.safety_flags()
     except PortError as error:
-        if policy.allow_unverified_gateway or policy.mode is TradingMode.LIVE:
-            return None
-        return f"the gateway's safety flags cannot be verified: {error.cause}"
-    if flags.is_as_safe_as(claimed):
-        return None
-    return (
-        f"the gateway is less safe than this service claims: it says dry_run={flags.dry_run} "
-        f"alpaca_paper={flags.alpaca_paper}, we say dry_run={claimed.dry_run} "
-        f"alpaca_paper={claimed.alpaca_paper}"
-    )
+        return policy.distrust_silence(error.cause)
+    return policy.distrust_flags(flags)
 
 
 async def _observe_prices(batch: SignalBatch, ports: RunPorts) -> tuple[Quote | NoQuote, ...]:

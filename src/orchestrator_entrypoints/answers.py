@@ -114,6 +114,16 @@ def _failed(run_id: RunId, failure: RunFailure) -> tuple[int, Refusal]:
 
 def answer_halted(halted: TradingHalted) -> Answer:
     """Return the answer to a run that was not begun because nothing may be sent."""
+    if halted.by_breaker:
+        return refuse(
+            503,
+            Refusal(
+                error=f"Circuit breaker {'tripped' if halted.engaged else 'unavailable'}",
+                message="No run is begun; nothing was stored or sent",
+                reason=halted.reason,
+                fail_closed=None if halted.engaged else True,
+            ),
+        )
     if halted.engaged:
         return refuse(
             503,

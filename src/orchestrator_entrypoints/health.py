@@ -13,7 +13,6 @@ from attrs import define, evolve, field, frozen
 
 from orchestrator_core.errors import PortError
 from orchestrator_core.halting import SwitchReading, read_latch, read_shared
-from orchestrator_core.identifiers import TradingMode
 from orchestrator_core.kill_switch import Halted, Trading, Unreadable
 from orchestrator_core.model import SafetyFlags
 from orchestrator_core.policy import RunPolicy
@@ -192,9 +191,6 @@ def why_not_ready(observation: Observation, orchestrator: Orchestrator) -> tuple
 
 def gateway_distrust(flags: SafetyFlags | Problem, policy: RunPolicy) -> str | None:
     """Say why the gateway would be given no order, by its safety flags, or return None."""
-    if not isinstance(flags, Problem):
-        safe = flags.is_as_safe_as(policy.claimed_flags)
-        return None if safe else "the gateway is less safe than this service claims"
-    if policy.allow_unverified_gateway or policy.mode is TradingMode.LIVE:
-        return None
-    return f"the gateway's safety flags cannot be verified: {flags.cause}"
+    if isinstance(flags, Problem):
+        return policy.distrust_silence(flags.cause)
+    return policy.distrust_flags(flags)

@@ -362,7 +362,8 @@ async def test_a_tripped_breaker_refuses_the_run(stage: Stage) -> None:
     stage.breaker.put_text('{"state": "TRIPPED", "trip_reason": "drawdown"}')
     response = await stage.run()
     assert response.status_code == 503
-    assert response.json()["detail"]["reason"] == "circuit breaker tripped: drawdown"
+    detail = response.json()["detail"]
+    assert (detail["error"], detail["reason"]) == ("Circuit breaker tripped", "drawdown")
     assert await stage.stored() == 0
 
 

@@ -1007,8 +1007,10 @@ def test_a_tripped_breaker_halts_and_says_why() -> None:
 
 @pytest.mark.parametrize("text", ["garbage", '{"state":"CLOSED"}', "[]"])
 def test_a_breaker_that_cannot_be_understood_halts(text: str) -> None:
-    with pytest.raises(TradingHalted, match="unreadable"):
+    with pytest.raises(TradingHalted, match="circuit breaker: ") as halted:
         run_sync(breaker_world(text).guard())
+    assert halted.value.by_breaker
+    assert not halted.value.engaged
 
 
 def test_a_breaker_that_was_and_is_gone_halts() -> None:

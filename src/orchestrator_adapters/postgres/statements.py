@@ -25,16 +25,8 @@ FIND_OPENED: Final = """
     LIMIT 1
 """
 
-COMMIT_PLAN: Final = (
-    "SELECT * FROM orchestrator_commit_plan(%s"
-    + 25 * ", %s"
-    + ")"
-)
-COMMIT_WAVE: Final = (
-    "SELECT * FROM orchestrator_commit_wave(%s"
-    + 19 * ", %s"
-    + ")"
-)
+COMMIT_PLAN: Final = "SELECT * FROM orchestrator_commit_plan(%s" + 25 * ", %s" + ")"
+COMMIT_WAVE: Final = "SELECT * FROM orchestrator_commit_wave(%s" + 19 * ", %s" + ")"
 
 RUN: Final = """
     SELECT run_id, strategy_id, as_of_date, status, request, snapshot_hash, signal_metadata,

@@ -45,7 +45,7 @@ def guarded(handler: Handler, arguments: argparse.Namespace, console: Console) -
         return ExitCode.USAGE
     except TradingHalted as halted:
         who = "" if halted.engaged_by is None else f", engaged by {halted.engaged_by}"
-        console.error(f"trading is halted: {halted.reason}{who}")
+        console.error(f"trading is halted: {halted}{who}")
         return ExitCode.HALTED
     except PortError as error:
         console.error(f"{error.port}: {error.cause}")
