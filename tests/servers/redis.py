@@ -46,7 +46,7 @@ class RedisServer:
         """Start the server and return when it answers a PING with `wait_for`."""
         command = [str(self._binary), "--port", str(self.port), "--dir", str(self._folder)]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 [*command, *SETTINGS, *self.options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
