@@ -14,13 +14,15 @@ import uvloop
 
 from bench.lean_http import serve
 
+# A run whose first symbol is this one gets no short signals: its orders are of one side.
+LONG_ONLY = "LONG"
 FLAGS = {"dry_run": True, "alpaca_paper": True, "circuit_breaker_enabled": True}
 
 
 def signals_for(symbols: list[str], as_of_date: str | None) -> dict[str, Any]:
-    """Return one signal a symbol, half long and half short."""
-    half = max(1, len(symbols) // 2)
-    shorts = len(symbols) - half
+    """Return one signal a symbol, half long and half short; of `LONG_ONLY` symbols all long."""
+    shorts = 0 if symbols[0] == LONG_ONLY else len(symbols) // 2
+    half = len(symbols) - shorts
     rows = [
         {
             "symbol": symbol,

@@ -9,13 +9,14 @@ from bench.stack import Stack, Target, run_body, running_stack
 from bench.tables import print_table
 
 ROUNDS = 15
+WARM_UP = 3
 KEYS = count()
 
 
-async def timed_run(target: Target, signals: int) -> float:
+async def timed_run(target: Target, signals: int, *, sides: int) -> float:
     """Make one run over a fresh connection pool of one; return wall seconds."""
     client = target.client()
-    body = run_body(target, signals, f"k{next(KEYS)}")
+    body = run_body(target, signals, f"k{next(KEYS)}", sides=sides)
     try:
         await client.get("/health")
         started = time.perf_counter()
@@ -28,34 +29,31 @@ async def timed_run(target: Target, signals: int) -> float:
     return elapsed
 
 
-def compare_single(stack: Stack, latency_ms: int, sizes: tuple[int, ...]) -> list[list[str]]:
-    """Return rows of medians, floor and service interleaved."""
-    rows = []
-    for signals in sizes:
-        walls: dict[str, list[float]] = {"floor": [], "service": []}
-        cpus: dict[str, float] = {}
-        stack.refresh_prices()
+def compare_single(stack: Stack, latency_ms: int, signals: int, sides: int) -> list[str]:
+    """Return a row of medians, floor and service interleaved."""
+    walls: dict[str, list[float]] = {"floor": [], "service": []}
+    cpus: dict[str, float] = {}
+    stack.refresh_prices()
+    for target in (stack.floor, stack.service):
+        for _ in range(WARM_UP):
+            asyncio.run(timed_run(target, signals, sides=sides))
+        cpus[target.name] = -target.cpu_seconds()
+    for _ in range(ROUNDS):
         for target in (stack.floor, stack.service):
-            asyncio.run(timed_run(target, signals))
-            cpus[target.name] = -target.cpu_seconds()
-        for _ in range(ROUNDS):
-            for target in (stack.floor, stack.service):
-                walls[target.name].append(asyncio.run(timed_run(target, signals)))
-        for target in (stack.floor, stack.service):
-            cpus[target.name] += target.cpu_seconds()
-        floor, service = median(walls["floor"]), median(walls["service"])
-        rows.append(
-            [
-                f"{signals}",
-                f"{latency_ms}",
-                f"{floor * 1e3:.1f}",
-                f"{service * 1e3:.1f}",
-                f"{service / floor:.2f}",
-                f"{cpus['floor'] / ROUNDS * 1e3:.1f}",
-                f"{cpus['service'] / ROUNDS * 1e3:.1f}",
-            ]
-        )
-    return rows
+            walls[target.name].append(asyncio.run(timed_run(target, signals, sides=sides)))
+    for target in (stack.floor, stack.service):
+        cpus[target.name] += target.cpu_seconds()
+    floor, service = median(walls["floor"]), median(walls["service"])
+    return [
+        f"{signals}",
+        f"{sides}",
+        f"{latency_ms}",
+        f"{floor * 1e3:.1f}",
+        f"{service * 1e3:.1f}",
+        f"{service / floor:.2f}",
+        f"{cpus['floor'] / ROUNDS * 1e3:.1f}",
+        f"{cpus['service'] / ROUNDS * 1e3:.1f}",
+    ]
 
 
 async def throughput(target: Target, clients: int, seconds: float) -> tuple[float, float]:
@@ -87,10 +85,18 @@ def single(*, quick: bool = False) -> None:
     rows = []
     for latency_ms in (0, 20):
         with running_stack(gateway_latency=latency_ms / 1e3) as stack:
-            rows += compare_single(stack, latency_ms, sizes)
+            rows += [
+                compare_single(stack, latency_ms, signals, sides)
+                for signals in sizes
+                for sides in ((1, 2) if signals > 1 else (1,))
+            ]
     print_table(
-        f"One run, median of {ROUNDS}, floor and service interleaved",
-        ["signals", "gateway ms", "floor ms", "service ms", "ratio", "floor CPU", "service CPU"],
+        f"One run, median of {ROUNDS}, floor and service interleaved. The floor sends both sides "
+        "at once; the service sells first",
+        [
+            *("signals", "sides", "gateway ms", "floor ms", "service ms", "ratio"),
+            *("floor CPU", "service CPU"),
+        ],
         rows,
     )
 

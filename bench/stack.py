@@ -17,10 +17,12 @@ import attrs
 import redis
 
 from bench.lean_http import LeanClient
+from bench.peers import LONG_ONLY
 from tests.servers.postgres import running_postgres
 from tests.servers.redis import running_redis
 
 SYMBOLS = [f"S{number:04d}" for number in range(1_000)]
+PRICED = [LONG_ONLY, *SYMBOLS]
 READY_SECONDS = 20.0
 
 
@@ -70,7 +72,7 @@ class Stack:
                     f"price:{symbol}": json.dumps(
                         {"symbol": symbol, "mid": "101.25", "timestamp": now}
                     )
-                    for symbol in SYMBOLS
+                    for symbol in PRICED
                 }
             )
 
@@ -162,9 +164,10 @@ async def _await_health(port: int) -> None:
             client.close()
 
 
-def run_body(target: Target, signals: int, key: str) -> bytes:
+def run_body(target: Target, signals: int, key: str, *, sides: int = 2) -> bytes:
     """Return the body of a run of that many signals; each key is a decision of its own."""
-    body: dict[str, Any] = {"symbols": SYMBOLS[:signals]}
+    symbols = SYMBOLS if sides == 2 else PRICED
+    body: dict[str, Any] = {"symbols": symbols[:signals]}
     if target.name == "service":
         body["rebalance_key"] = key
     return json.dumps(body).encode()
