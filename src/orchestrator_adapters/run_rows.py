@@ -84,6 +84,14 @@ def storable_settlement(settlement: Settlement) -> Settlement:
     return evolve(settlement, reason=_storable(settlement.reason), report=report)
 
 
+def is_storable(order: Order) -> bool:
+    """Whether the order is read back just as it is."""
+    if order.intent is None or (order.reason is None and order.report is None):
+        return True
+    known = Settlement(order.intent.client_order_id, order.state, order.reason, order.report)
+    return storable_settlement(known) == known
+
+
 def settle_once(order: Order, settlement: Settlement) -> Order:
     """Return the order as the settlement leaves it; the same order if it stands so already.
 
@@ -312,8 +320,22 @@ def plan_values(record: PlanRecord, encoded: EncodedPlan) -> dict[str, Any]:
     }
 
 
+CLOSING_COLUMNS = (
+    "status",
+    "num_orders_submitted",
+    "num_orders_accepted",
+    "num_orders_rejected",
+    "num_orders_filled",
+    "completed_at",
+    "duration_seconds",
+    "error_message",
+    "failure_kind",
+    "retry_after",
+)
+
+
 def closing_values(run: Run) -> dict[str, Any]:
-    """Return the run's columns that follow from its orders, its failure and its completion."""
+    """Return `CLOSING_COLUMNS`, which follow from the orders, the failure and the completion."""
     tally, failure = run.tally, run.failure
     return {
         "status": run.status.value,

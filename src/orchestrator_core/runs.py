@@ -401,12 +401,15 @@ class RunClosing:
         failure: Why the run failed.
         at: Time of completion, if nothing is open.
         frees_key: No order was ever claimed: the idempotency key may be used again.
+        known: The run as its closer knows it, settlements applied. A store may spare itself reading
+            the run back where this agrees with what stands there.
     """
 
     settlements: tuple[Settlement, ...]
     failure: RunFailure | None
     at: datetime
     frees_key: bool = False
+    known: Run | None = None
 
 
 @frozen

@@ -119,6 +119,7 @@ class WaveSender:
             failure=failure or self._final_failure(),
             at=self.ports.clock.now(),
             frees_key=not self.has_claimed,
+            known=self._with_orders(self._order_as_known),
         )
         run = await self._persist(lambda: self.ports.runs.close_run(self.lease, closing))
         self._unrecorded.clear()
@@ -156,23 +157,25 @@ class WaveSender:
 
         An outcome that is known here and not recorded there is still an order being sent.
         """
-        record = self._record
+        return self._with_orders(self._order_as_recorded)
+
+    def _with_orders(self, look: Callable[[Order], Order]) -> Run:
+        batch = None if self._record is None else self._record.snapshot.batch
         return Run(
             run_id=self.opening.run_id,
             strategy_id=self.opening.strategy_id,
-            as_of_date=(
-                self.opening.as_of_date if record is None else record.snapshot.batch.as_of_date
-            ),
+            as_of_date=self.opening.as_of_date if batch is None else batch.as_of_date,
             request=self.opening.request,
             started_at=self.opening.started_at,
-            orders=(
-                None
-                if self._stored is None
-                else tuple(self._order_as_recorded(order) for order in self._stored)
-            ),
-            num_signals=0 if record is None else len(record.snapshot.batch.signals),
-            signal_metadata=None if record is None else record.snapshot.batch.metadata,
+            orders=None if self._stored is None else tuple(map(look, self._stored)),
+            num_signals=0 if batch is None else len(batch.signals),
+            signal_metadata=None if batch is None else batch.metadata,
         )
+
+    def _order_as_known(self, stored: Order) -> Order:
+        if stored.intent is None:
+            return stored
+        return self._orders.get(stored.intent.client_order_id, stored)
 
     def _order_as_recorded(self, stored: Order) -> Order:
         if stored.intent is None or stored.owner is not None:

@@ -35,6 +35,7 @@ from orchestrator_core.runs import (
     RunOpening,
     RunSummary,
     Settlement,
+    settle_all,
 )
 
 S = OrderState
@@ -69,6 +70,30 @@ class ClosingCases:
         assert [order.state for order in closed.orders] == states
         assert await stored(stage.runs, run.run_id) == closed
         assert await _listed(stage, closed) == _summary(closed)
+
+    async def test_a_run_that_its_closer_knows_ends_as_its_orders_stand(
+        self, stage: RunStage
+    ) -> None:
+        await let_trade(stage.runs)
+        run = await started(stage.runs, ["AAPL", "IBM"], claims=True)
+        closing = await _known(stage, run, a_closing(*_outcomes(run, [S.ACCEPTED, S.REJECTED])))
+        closed = await stage.runs.close_run(run.lease, closing)
+        assert (closed.status, closed.completed_at) == (RunStatus.PARTIAL, END)
+        assert await stored(stage.runs, run.run_id) == closed
+        assert await _listed(stage, closed) == _summary(closed)
+        assert await stage.runs.close_run(run.lease, closing) == closed
+
+    async def test_what_stands_counts_and_not_what_its_closer_believes(
+        self, stage: RunStage
+    ) -> None:
+        await let_trade(stage.runs)
+        run = await started(stage.runs, ["AAPL", "IBM"], claims=True)
+        believed = await _known(stage, run, a_closing(*_outcomes(run, [S.ACCEPTED, S.ACCEPTED])))
+        closing = evolve(a_closing(*_outcomes(run, [S.ACCEPTED])), known=believed.known)
+        closed = await stage.runs.close_run(run.lease, closing)
+        assert [order.state for order in closed.orders or ()] == [S.ACCEPTED, S.SENDING]
+        assert (closed.status, closed.completed_at) == (RunStatus.RUNNING, None)
+        assert await stored(stage.runs, run.run_id) == closed
 
     async def test_a_run_halted_before_any_claim_fails(self, stage: RunStage) -> None:
         run = await started(stage.runs)
@@ -162,15 +187,19 @@ class AdopterCases:
             (S.NOT_PLACED, RunStatus.FAILED),
         ],
     )
+    @pytest.mark.parametrize("knows", [False, True])
     async def test_an_adopting_run_ends_with_its_owner(
-        self, stage: RunStage, state: OrderState, status: RunStatus
+        self, stage: RunStage, state: OrderState, status: RunStatus, *, knows: bool
     ) -> None:
         await let_trade(stage.runs)
         owner = await started(stage.runs, claims=True)
         adopter = await started(stage.runs)
         left = await stage.runs.close_run(adopter.lease, a_closing())
         assert (left.status, left.completed_at) == (RunStatus.RUNNING, None)
-        await stage.runs.close_run(owner.lease, a_closing(*_outcomes(owner, [state]), at=LATER))
+        closing = a_closing(*_outcomes(owner, [state]), at=LATER)
+        await stage.runs.close_run(
+            owner.lease, await _known(stage, owner, closing) if knows else closing
+        )
         run = await stored(stage.runs, adopter.run_id)
         assert (run.status, run.completed_at) == (status, LATER)
         assert await _listed(stage, run) == _summary(run)
@@ -241,6 +270,8 @@ class AdopterCases:
             owner = await started(stage.runs, symbols, claims=True)
             adopters = [await started(stage.runs, symbols) for _ in range(2)]
             settled = a_closing(*_outcomes(owner, [S.ACCEPTED, S.ACCEPTED]))
+            if attempt % 4 > 1:
+                settled = await _known(stage, owner, settled)
             calls = [
                 _close_call(stage, owner, settled),
                 *[_close_call(stage, adopter, a_closing()) for adopter in adopters],
@@ -344,6 +375,13 @@ async def _open_at(stage: RunStage, seconds: int, strategy: StrategyId = ALPHA) 
 
 def _outcomes(run: StartedRun, states: list[OrderState]) -> tuple[Settlement, ...]:
     return tuple(a_settlement(id_, state) for id_, state in zip(run.ids, states, strict=False))
+
+
+async def _known(stage: RunStage, run: StartedRun, closing: RunClosing) -> RunClosing:
+    """Return the closing by one who knows the run's orders."""
+    before = await stored(stage.runs, run.run_id)
+    orders = settle_all(before.orders or (), closing.settlements)
+    return evolve(closing, known=evolve(before, orders=orders))
 
 
 async def _listed(stage: RunStage, run: Run) -> RunSummary:

@@ -99,6 +99,9 @@ CLOSE_RUN: Final = """
     WHERE run_id = %(run_id)s
 """
 
+# The wave's parameters, the run's states, and the columns that follow from them.
+CLOSE_KNOWN: Final = f"SELECT o_verdict FROM orchestrator_close_known({', '.join(['%s'] * 28)})"  # noqa: S608
+
 # What reports see of an order that another run's order stands for.
 SHOW_OWNERS: Final = """
     UPDATE signal_order_mappings m

@@ -320,3 +320,92 @@ BEGIN
     END IF;
 END
 $$;
+
+-- Record the last outcomes and close a run whose orders the caller knows, in one round trip.
+--
+-- What the run's columns become follows from its orders, and is judged by the caller. It is written
+-- only where p_states ('state=count', in order) are the states that stand here, and where neither
+-- did the run adopt an order nor did another adopt one of its.
+--
+-- o_verdict: done; look: the outcomes are recorded, and the caller must look and decide; lease_lost.
+CREATE FUNCTION orchestrator_close_known(
+    p_run_id UUID,
+    p_lease_epoch BIGINT,
+    p_lease_seconds DOUBLE PRECISION,
+    p_steps TEXT[],
+    p_holding TEXT[],
+    p_ids TEXT[],
+    p_order_states TEXT[],
+    p_reasons TEXT[],
+    p_gateway_statuses TEXT[],
+    p_gateway_order_ids TEXT[],
+    p_broker_order_ids TEXT[],
+    p_filled_qtys NUMERIC[],
+    p_filled_avg_prices NUMERIC[],
+    p_messages TEXT[],
+    p_order_statuses TEXT[],
+    p_skip_reasons TEXT[],
+    p_states TEXT[],
+    p_status TEXT,
+    p_submitted INTEGER,
+    p_accepted INTEGER,
+    p_rejected INTEGER,
+    p_filled INTEGER,
+    p_completed_at TIMESTAMPTZ,
+    p_duration_seconds NUMERIC,
+    p_error_message TEXT,
+    p_failure_kind TEXT,
+    p_retry_after DOUBLE PRECISION,
+    p_frees_key BOOLEAN,
+    OUT o_verdict TEXT
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_states TEXT[];
+BEGIN
+    SELECT w.o_verdict INTO o_verdict
+    FROM orchestrator_commit_wave(
+        p_run_id, p_lease_epoch, p_lease_seconds, true, NULL, '{}', NULL, p_steps, p_holding,
+        p_ids, p_order_states, p_reasons, p_gateway_statuses, p_gateway_order_ids,
+        p_broker_order_ids, p_filled_qtys, p_filled_avg_prices, p_messages, p_order_statuses,
+        p_skip_reasons) w;
+    IF o_verdict <> 'done' THEN
+        RETURN;
+    END IF;
+    o_verdict := 'look';
+    PERFORM FROM orchestration_runs
+    WHERE run_id = p_run_id
+      AND (has_adopted IS TRUE OR completed_at IS NOT NULL OR failure_kind IS NOT NULL);
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    PERFORM FROM signal_order_mappings WHERE owner_run_id = p_run_id LIMIT 1;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    SELECT array_agg(s.state || '=' || s.n ORDER BY s.state) INTO v_states
+    FROM (
+        SELECT state, count(*) AS n FROM signal_order_mappings
+        WHERE run_id = p_run_id GROUP BY state
+    ) s;
+    IF coalesce(v_states, '{}') <> p_states THEN
+        RETURN;
+    END IF;
+    UPDATE orchestration_runs
+    SET status = p_status,
+        num_orders_submitted = p_submitted,
+        num_orders_accepted = p_accepted,
+        num_orders_rejected = p_rejected,
+        num_orders_filled = p_filled,
+        completed_at = p_completed_at,
+        duration_seconds = p_duration_seconds,
+        error_message = p_error_message,
+        failure_kind = p_failure_kind,
+        retry_after = p_retry_after,
+        idempotency_key = CASE WHEN p_frees_key THEN NULL ELSE idempotency_key END,
+        lease_expires_at = NULL,
+        updated_at = now()
+    WHERE run_id = p_run_id;
+    o_verdict := 'done';
+END
+$$;
