@@ -5,8 +5,8 @@ from contextlib import suppress
 
 from attrs import frozen
 
+from orchestrator_core.engaging import AlreadyInState, initialise
 from orchestrator_core.errors import TradingHalted
-from orchestrator_core.halting import AlreadyInState, initialise
 from orchestrator_core.kill_switch import (
     Disengagement,
     Engagement,

@@ -5,7 +5,8 @@ from typing import Any
 
 from attrs import evolve, fields
 
-from orchestrator_core.halting import EngageAnswer, SwitchReading
+from orchestrator_core.engaging import EngageAnswer
+from orchestrator_core.halting import SwitchReading
 from orchestrator_core.kill_switch import (
     Halted,
     HistoryEntry,

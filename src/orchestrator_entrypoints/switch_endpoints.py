@@ -6,8 +6,9 @@ from attrs import frozen
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orchestrator_core.engaging import disengage, engage
 from orchestrator_core.errors import InvalidRequest, OutcomeUnknown, PortError, TradingHalted
-from orchestrator_core.halting import disengage, engage, read_switch
+from orchestrator_core.halting import read_switch
 from orchestrator_core.kill_switch import Disengagement, Engagement, Halted
 from orchestrator_entrypoints.answers import (
     Answer,

@@ -17,8 +17,8 @@ from orchestrator_adapters.memory.prices import MemoryPriceSource
 from orchestrator_adapters.memory.runs import MemoryRunRepository
 from orchestrator_adapters.memory.signals import MemorySignalSource
 from orchestrator_core.driver import run_sync
+from orchestrator_core.engaging import initialise
 from orchestrator_core.errors import PortError, Unavailable
-from orchestrator_core.halting import initialise
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.kill_switch import Disengagement
 from orchestrator_core.model import Quote, Signal, SignalBatch

@@ -12,15 +12,16 @@ from orchestrator_adapters.memory.breaker import MemoryCircuitBreaker
 from orchestrator_adapters.memory.clock import VirtualClock
 from orchestrator_adapters.memory.kill_switch import MemoryKillSwitch
 from orchestrator_adapters.memory.prices import MemoryPriceSource
-from orchestrator_core import halting
+from orchestrator_core import engaging, halting
 from orchestrator_core.driver import run_sync
+from orchestrator_core.engaging import AlreadyInState, EngageAnswer
 from orchestrator_core.errors import (
     OutcomeUnknown,
     PortError,
     TradingHalted,
     Unavailable,
 )
-from orchestrator_core.halting import AlreadyInState, EngageAnswer, SwitchReading
+from orchestrator_core.halting import SwitchReading
 from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.kill_switch import (
     Absent,
@@ -213,7 +214,7 @@ class World:
 
     async def engage(self, operator: str = "ann", *, wait_seconds: float = 1.0) -> EngageAnswer:
         self.clock.advance(1)
-        return await halting.engage(
+        return await engaging.engage(
             Engagement(operator, f"{operator} says so", self.clock.now()),
             kill_switch=self.switch,
             runs=self.runs,
@@ -223,13 +224,13 @@ class World:
 
     async def disengage(self, operator: str = "bob") -> KillSwitchState:
         self.clock.advance(1)
-        return await halting.disengage(
+        return await engaging.disengage(
             Disengagement(operator, self.clock.now()), kill_switch=self.switch, runs=self.runs
         )
 
     async def initialise(self, operator: str = "cat") -> KillSwitchState:
         self.clock.advance(1)
-        return await halting.initialise(
+        return await engaging.initialise(
             Disengagement(operator, self.clock.now()), kill_switch=self.switch, runs=self.runs
         )
 
@@ -504,7 +505,7 @@ def test_engaging_waits_for_the_orders_on_the_wire() -> None:
     answer = run_sync(world.engage(wait_seconds=10))
     assert (answer.drained, answer.in_flight, answer.unresolved) == (True, (), ())
     assert calls.seen.count("runs.open_orders") == 4
-    assert world.clock.monotonic() - before == pytest.approx(1 + 3 * halting.BARRIER_POLL_SECONDS)
+    assert world.clock.monotonic() - before == pytest.approx(1 + 3 * engaging.BARRIER_POLL_SECONDS)
 
 
 def test_engaging_gives_up_waiting_and_names_what_is_on_the_wire() -> None:

@@ -14,15 +14,9 @@ from orchestrator_adapters.memory.orders import Behaviour, MemoryOrderSink
 from orchestrator_adapters.memory.prices import MemoryPriceSource
 from orchestrator_adapters.memory.runs import MemoryRunRepository
 from orchestrator_core.driver import run_sync
+from orchestrator_core.engaging import AlreadyInState, disengage, engage, initialise
 from orchestrator_core.errors import TradingHalted
-from orchestrator_core.halting import (
-    AlreadyInState,
-    disengage,
-    engage,
-    follow,
-    initialise,
-    read_switch,
-)
+from orchestrator_core.halting import follow, read_switch
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
 from orchestrator_core.kill_switch import FIRST_EPOCH, Disengagement, Engagement
 from orchestrator_core.lifecycle import HOLDS_ID, OPEN, OrderState, RunStatus, run_status

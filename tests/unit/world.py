@@ -12,7 +12,7 @@ from orchestrator_adapters.memory.kill_switch import MemoryKillSwitch
 from orchestrator_adapters.memory.prices import MemoryPriceSource
 from orchestrator_adapters.memory.runs import MemoryRunRepository
 from orchestrator_core.driver import run_sync
-from orchestrator_core.halting import initialise
+from orchestrator_core.engaging import initialise
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
 from orchestrator_core.kill_switch import Disengagement, Engagement
 from orchestrator_core.lifecycle import OrderState

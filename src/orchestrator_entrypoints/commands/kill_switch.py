@@ -5,16 +5,12 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from orchestrator_core.engaging import AlreadyInState, EngageAnswer
+from orchestrator_core.engaging import disengage as let_go
+from orchestrator_core.engaging import engage as stop
+from orchestrator_core.engaging import initialise as create
 from orchestrator_core.errors import OutcomeUnknown
-from orchestrator_core.halting import (
-    AlreadyInState,
-    EngageAnswer,
-    SwitchReading,
-    read_switch,
-)
-from orchestrator_core.halting import disengage as let_go
-from orchestrator_core.halting import engage as stop
-from orchestrator_core.halting import initialise as create
+from orchestrator_core.halting import SwitchReading, read_switch
 from orchestrator_core.kill_switch import (
     Disengagement,
     Engagement,
