@@ -41,11 +41,6 @@ class Sizing:
     capped_notional: Decimal
     shares: int
 
-    @property
-    def is_capped(self) -> bool:
-        """Whether the cap, not the weight, decided."""
-        return self.capped_notional < self.target_notional
-
 
 def size_position(weight: Decimal, price: Decimal, policy: SizingPolicy) -> Sizing:
     """Return the steps from one target weight to whole shares.
