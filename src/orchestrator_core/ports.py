@@ -379,7 +379,7 @@ class RunPorts:
 
     Attributes:
         breaker: None where none is enabled.
-        together: How the signals and the gateway's flags are read.
+        together: How reads that do not wait for each other are awaited.
         stopping: Whether the process was told to end: no further wave is claimed.
     """
 
