@@ -339,25 +339,26 @@ async def test_a_full_server_is_read_and_refuses_changes_whole(
     await expect_all_well(adapters)
 
 
+# A loading server looks at its connections once every 2 MiB.
+LOADED_KEYS, LOADED_KEY_BYTES = 600, 100_000
+
+
 async def test_a_server_that_is_loading_is_used_once_it_has_loaded(server: RedisServer) -> None:
     with server.administered() as admin:
-        with admin.pipeline() as pipeline:
-            for number in range(20_000):
-                pipeline.set(f"key:{number}", "x" * 50)
+        admin.config_set("rdbcompression", "no")
+        with admin.pipeline(transaction=False) as pipeline:
+            for number in range(LOADED_KEYS):
+                pipeline.set(f"key:{number}", "x" * LOADED_KEY_BYTES)
             pipeline.execute()
         admin.save()
     server.stop()
-    server.options = (
-        *("--key-load-delay", "500"),
-        *("--loading-process-events-interval-bytes", "1024"),
-    )
+    server.options = ("--key-load-delay", "4000")
     server.start(wait_for=b"-LOADING")
     async with adapters_at(server.port, timeout_seconds=5) as adapters:
         for call in adapters.calls().values():
             with pytest.raises(Unavailable, match="loading"):
                 await call()
         with server.administered() as admin:
-            admin.config_set("key-load-delay", 0)
             await wait_until(lambda: admin.info("persistence")["loading"] == 0)
         await expect_all_well(adapters)
 
