@@ -1,7 +1,6 @@
 """`orchestrator config check`: the settings in force, and what everything answers."""
 
 import argparse
-import json
 import os
 
 from orchestrator_core.halting import read_shared
@@ -49,7 +48,7 @@ def check(arguments: argparse.Namespace, console: Console) -> int:
                 "ready": not reasons,
                 "reasons": list(reasons),
             }
-            console.raw(json.dumps(shown) + "\n")
+            console.json(shown)
         else:
             _write_settings(console, settings)
             console.line()

@@ -5,6 +5,7 @@ are plain text, aligned and never cut. Everything that others wrote is escaped: 
 must not move the cursor.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -64,11 +65,11 @@ class Console:
 
     def line(self, text: str = "") -> None:
         """Write one line of what was asked for."""
-        self.raw(f"{printable(text)}\n")
+        _write(self.out, f"{printable(text)}\n")
 
-    def raw(self, text: str) -> None:
-        """Write text of our own as it is."""
-        _write(self.out, text)
+    def json(self, value: object) -> None:
+        """Write one line of JSON: what was asked for, for a program."""
+        _write(self.out, f"{json.dumps(value)}\n")
 
     def error(self, text: str) -> None:
         """Write one line for each problem."""
@@ -99,9 +100,9 @@ class Console:
             lines = [[printable(cell) for cell in row.cells] for row in rows]
             widths = fit(columns, lines, total=shutil.get_terminal_size().columns)
             styles = [row.style for row in rows]
-            self.raw(rich_output.table(columns, widths, lines, styles))
+            _write(self.out, rich_output.table(columns, widths, lines, styles))
         else:
-            self.raw(plain_table(columns, rows))
+            _write(self.out, plain_table(columns, rows))
 
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Write names and values, aligned."""

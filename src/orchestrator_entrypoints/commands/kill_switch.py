@@ -1,7 +1,6 @@
 """`orchestrator kill-switch`: stop all trading, see who did, let it go on."""
 
 import argparse
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -43,12 +42,7 @@ def status(arguments: argparse.Namespace, console: Console) -> int:
     """Say whether orders may leave; end with 0 only if so."""
 
     async def work(orchestrator: Orchestrator) -> ExitCode:
-        reading = await _read(orchestrator)
-        if arguments.json:
-            console.raw(json.dumps(_plain_status(reading)) + "\n")
-        else:
-            _write_status(console, reading)
-        return ExitCode.DONE if isinstance(reading.verdict, Trading) else ExitCode.HALTED
+        return await _show_status(orchestrator, console, as_json=arguments.json)
 
     return with_orchestrator(arguments, work, only_existing=True)
 
@@ -73,7 +67,7 @@ def engage(arguments: argparse.Namespace, console: Console) -> int:
             )
         if arguments.json:
             shown = answer_engaged(answer, status_of(await _read(orchestrator)))
-            console.raw(json.dumps(to_plain(shown.body)) + "\n")
+            console.json(to_plain(shown.body))
         else:
             _write_barrier(console, answer)
         return _code_of(answer)
@@ -98,7 +92,7 @@ def history(arguments: argparse.Namespace, console: Console) -> int:
         entries = await orchestrator.ports.kill_switch.history(limit=arguments.limit)
         plain = to_plain(history_of(entries, limit=arguments.limit))
         if arguments.json:
-            console.raw(json.dumps(plain) + "\n")
+            console.json(plain)
         elif not plain["history"]:
             console.line("no changes")
         else:
@@ -135,12 +129,7 @@ def _release(
                 f"{error.port}: {error.cause}: the switch may or may not halt, ask its status",
                 ExitCode.UNAVAILABLE,
             ) from error
-        reading = await _read(orchestrator)
-        if arguments.json:
-            console.raw(json.dumps(_plain_status(reading)) + "\n")
-        else:
-            _write_status(console, reading)
-        return ExitCode.DONE if isinstance(reading.verdict, Trading) else ExitCode.HALTED
+        return await _show_status(orchestrator, console, as_json=arguments.json)
 
     return _unless_already(lambda: with_orchestrator(arguments, work))
 
@@ -154,6 +143,15 @@ def _unless_already(command: Callable[[], int]) -> int:
 
 async def _read(orchestrator: Orchestrator) -> SwitchReading:
     return await read_switch(orchestrator.ports.kill_switch, orchestrator.ports.runs)
+
+
+async def _show_status(orchestrator: Orchestrator, console: Console, *, as_json: bool) -> ExitCode:
+    reading = await _read(orchestrator)
+    if as_json:
+        console.json(_plain_status(reading))
+    else:
+        _write_status(console, reading)
+    return ExitCode.DONE if isinstance(reading.verdict, Trading) else ExitCode.HALTED
 
 
 def _plain_status(reading: SwitchReading) -> object:

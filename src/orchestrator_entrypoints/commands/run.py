@@ -1,7 +1,6 @@
 """`orchestrator run`: one run against the configured parts, without the HTTP service."""
 
 import argparse
-import json
 
 from orchestrator_core.errors import PortError
 from orchestrator_core.lifecycle import RunStatus
@@ -78,7 +77,7 @@ def show(made: Run, console: Console, *, as_json: bool) -> None:
     """Write a run, for a person or as the HTTP service answers it."""
     result = to_plain(result_of(made))
     if as_json:
-        console.raw(json.dumps(result) + "\n")
+        console.json(result)
     else:
         write_run(console, result)
 

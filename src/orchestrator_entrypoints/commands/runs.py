@@ -1,7 +1,6 @@
 """`orchestrator runs`: what is stored."""
 
 import argparse
-import json
 from typing import Any
 from uuid import UUID
 
@@ -29,7 +28,12 @@ _COLUMNS = (
     Column("strategy", least=0),
 )
 
-_STYLES = {"completed": "", "running": "yellow", "partial": "yellow", "failed": "red"}
+_STYLES = {
+    RunStatus.COMPLETED: "",
+    RunStatus.RUNNING: "yellow",
+    RunStatus.PARTIAL: "yellow",
+    RunStatus.FAILED: "red",
+}
 
 
 def list_runs(arguments: argparse.Namespace, console: Console) -> int:
@@ -45,7 +49,7 @@ def list_runs(arguments: argparse.Namespace, console: Console) -> int:
         )
         plain = to_plain(page_of(page, limit=arguments.limit, offset=arguments.offset))
         if arguments.json:
-            console.raw(json.dumps(plain) + "\n")
+            console.json(plain)
         else:
             _write_page(console, plain)
         return ExitCode.DONE
@@ -76,7 +80,7 @@ def _row(run: dict[str, Any]) -> Row:
         str(run["num_signals"]),
         run["strategy_id"],
     )
-    return Row(cells, _STYLES[run["status"]])
+    return Row(cells, _STYLES[RunStatus(run["status"])])
 
 
 def show_run(arguments: argparse.Namespace, console: Console) -> int:
