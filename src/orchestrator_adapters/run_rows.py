@@ -63,6 +63,8 @@ _REPLACEMENT = "\ufffd"
 
 def storable_text(text: str) -> str:
     """Return the text with what no database stores replaced: peers' words may hold anything."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.encode("utf-8", "replace").decode().replace("\0", _REPLACEMENT)
 
 
