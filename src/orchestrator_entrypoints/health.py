@@ -59,6 +59,16 @@ class Observation:
     breaker: Breaker | Problem | None
 
     @property
+    def problems(self) -> dict[str, str]:
+        """Causes, by the name of what does not answer."""
+        answers = {
+            "database": self.database,
+            "signal_service": self.signal_service,
+            "execution_gateway": self.gateway,
+        }
+        return {name: problem.cause for name, problem in answers.items() if problem is not None}
+
+    @property
     def word(self) -> HealthWord:
         """The whole in one word."""
         if self.database is not None:

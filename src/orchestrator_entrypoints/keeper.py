@@ -62,12 +62,7 @@ class Keeper:
         )
 
     def _log(self, observation: Observation) -> None:
-        problems = {
-            "database": observation.database,
-            "signal_service": observation.signal_service,
-            "execution_gateway": observation.gateway,
-        }
-        causes = {name: p.cause for name, p in problems.items() if p is not None}
+        causes = observation.problems
         verdict = observation.switch.verdict
         if isinstance(verdict, Halted):
             causes["kill_switch"] = verdict.reason

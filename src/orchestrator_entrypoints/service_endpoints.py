@@ -90,7 +90,7 @@ class ServiceEndpoints:
             },
             "runs_under_way": self.runs.count,
             "open_orders": None if isinstance(orders, Problem) else len(orders),
-            "problems": _problems(observation),
+            "problems": observation.problems,
         }
 
     async def ready(self, _: Request) -> Response:
@@ -126,12 +126,3 @@ def _switch_word(halted: Halted | None) -> str:
     if halted is None:
         return "ACTIVE"
     return "ENGAGED" if halted.engaged else "UNAVAILABLE"
-
-
-def _problems(observation: Observation) -> dict[str, str]:
-    probes = {
-        "database": observation.database,
-        "signal_service": observation.signal_service,
-        "execution_gateway": observation.gateway,
-    }
-    return {name: problem.cause for name, problem in probes.items() if problem is not None}

@@ -117,7 +117,6 @@ def _code_of(
 ) -> ExitCode:
     if not reasons:
         return ExitCode.DONE
-    parts = (observation.database, observation.signal_service, observation.gateway)
     distrust = gateway_distrust(observation.flags, orchestrator.policy)
-    unavailable = any(part is not None for part in parts) or distrust is not None
-    return ExitCode.UNAVAILABLE if unavailable else ExitCode.HALTED
+    is_unavailable = bool(observation.problems) or distrust is not None
+    return ExitCode.UNAVAILABLE if is_unavailable else ExitCode.HALTED
