@@ -1,5 +1,7 @@
 """The project's chores: `nox -l` lists them, `nox -s tests` runs one."""
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2024.10"
@@ -56,11 +58,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *session.posargs)
 
 
-@nox.session
+@nox.session(reuse_venv=False)
 def wheel(session: nox.Session) -> None:
     """Build the wheel, install it into an empty environment, and run the demo from there."""
-    directory = session.create_tmp()
-    session.run("pip", "wheel", "-q", "--no-deps", "-w", directory, ".", external=False)
-    session.install("--find-links", directory, "--reinstall", "orchestrator[service,fast]")
+    directory = Path(session.create_tmp())
+    session.install("build")
+    session.run("python", "-m", "build", "-q", "--wheel", "--outdir", str(directory))
+    [built] = directory.glob("*.whl")
+    session.install(f"{built}[service,fast]")
     session.chdir(directory)
-    session.run("orchestrator", "demo", "--directory", f"{directory}/demo")
+    session.run("orchestrator", "demo", "--directory", str(directory / "demo"))
