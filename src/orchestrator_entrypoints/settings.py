@@ -72,6 +72,7 @@ class Settings:
     """How this process is set up. Every field is one variable of the environment.
 
     Attributes:
+        given: Names of the variables that were set; the others have their defaults.
         warnings: Names in the environment that look like settings and are none.
 
     """
@@ -262,6 +263,7 @@ class Settings:
     log_format: LogFormat = variable(  # noqa: RUF009 - an immutable word
         "ORCHESTRATOR_LOG_FORMAT", _parse_log_format, "json or text", default="json"
     )
+    given: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -299,10 +301,12 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}
+    given = set()
     for attribute, defined in _variables():
         text = environ.get(defined.name, "")
         if not text.strip():
             continue
+        given.add(defined.name)
         try:
             values[attribute.name] = defined.parse(text if defined.is_secret else text.strip())
         except ValueError as problem:
@@ -310,7 +314,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             expected = str(problem).partition(", got ")[0]
             got = "" if defined.is_secret else f", got {text.strip()[:60]!r}"
             problems[defined.name] = f"{expected}{got}"
-    settings = Settings(**values, warnings=unknown_names(environ))
+    settings = Settings(**values, given=frozenset(given), warnings=unknown_names(environ))
     for contradiction in _contradictions(settings):
         if not problems.keys() & contradiction.between:
             problems[contradiction.between[0]] = contradiction.expected

@@ -320,6 +320,18 @@ def test_config_check_says_what_everything_answers(
     assert "NOT usable" in checked["answers"]["Execution Gateway"]
 
 
+def test_config_check_says_what_the_command_line_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("ORCHESTRATOR_DATA")
+    main(["config", "check", "--data", str(tmp_path / "other.db")])
+    shown = capsys.readouterr().out.splitlines()
+    [data] = [line for line in shown if line.startswith("ORCHESTRATOR_DATA ")]
+    [capital] = [line for line in shown if line.startswith("CAPITAL ")]
+    assert data.endswith("other.db")
+    assert capital.endswith("(default)")
+
+
 def test_a_gateway_less_safe_than_claimed_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:

@@ -1,7 +1,6 @@
 """`orchestrator config check`: the settings in force, and what everything answers."""
 
 import argparse
-import os
 
 from orchestrator_core.halting import read_shared
 from orchestrator_core.kill_switch import Halted
@@ -64,7 +63,7 @@ def _write_settings(console: Console, settings: Settings) -> None:
     unused = SERVERS_ONLY if settings.embedded else EMBEDDED_ONLY
     pairs = []
     for name, value in settings.shown().items():
-        origin = "" if os.environ.get(name, "").strip() else "(default)"
+        origin = "" if name in settings.given else "(default)"
         if name in unused:
             origin = "(not used)"
         pairs.append((name, f"{value}  {origin}".rstrip()))
