@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator_adapters.http.json_fields import NotAsAgreed
 from orchestrator_adapters.http.positions import parse_positions
-from orchestrator_adapters.http.wire import NotAsAgreed
 
 
 def parsed(document: Any) -> dict[str, int]:

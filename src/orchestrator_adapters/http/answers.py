@@ -10,7 +10,7 @@ from typing import Any
 from attrs import evolve
 
 from orchestrator_adapters.http.client import Reply
-from orchestrator_adapters.http.wire import (
+from orchestrator_adapters.http.json_fields import (
     NotAsAgreed,
     an_object,
     decimal_in,

@@ -16,8 +16,8 @@ from attrs import evolve
 
 from orchestrator_adapters.http.answers import outcome_of_reply, report_of
 from orchestrator_adapters.http.client import CallFailed, Fate, PeerClient
+from orchestrator_adapters.http.json_fields import NotAsAgreed, an_object, flag_in, parse_json
 from orchestrator_adapters.http.replies import OK, read_error, read_path
-from orchestrator_adapters.http.wire import NotAsAgreed, an_object, flag_in, parse_json
 from orchestrator_core.errors import MalformedReply
 from orchestrator_core.identifiers import ClientOrderId
 from orchestrator_core.model import OrderIntent, OrderReport, SafetyFlags

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator_adapters.http.client import PeerClient
-from orchestrator_adapters.http.replies import OK, read_error, read_path
-from orchestrator_adapters.http.wire import (
+from orchestrator_adapters.http.json_fields import (
     NotAsAgreed,
     a_list,
     an_object,
@@ -14,6 +13,7 @@ from orchestrator_adapters.http.wire import (
     shares_in,
     symbol_in,
 )
+from orchestrator_adapters.http.replies import OK, read_error, read_path
 from orchestrator_core.errors import MalformedReply
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.model import Position

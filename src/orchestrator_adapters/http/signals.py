@@ -4,8 +4,7 @@ import json
 from typing import Any
 
 from orchestrator_adapters.http.client import CallFailed, PeerClient, Reply
-from orchestrator_adapters.http.replies import OK, cause_of, read_error
-from orchestrator_adapters.http.wire import (
+from orchestrator_adapters.http.json_fields import (
     NotAsAgreed,
     a_list,
     an_object,
@@ -18,6 +17,7 @@ from orchestrator_adapters.http.wire import (
     text_in,
     whole_in,
 )
+from orchestrator_adapters.http.replies import OK, cause_of, read_error
 from orchestrator_core.errors import MalformedReply, Refused
 from orchestrator_core.model import Signal, SignalBatch
 from orchestrator_core.requests import RunRequest
