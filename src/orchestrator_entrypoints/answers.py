@@ -73,7 +73,6 @@ def answer_run(run: Run, *, asked_as: RunId | None = None) -> Answer:
     Args:
         run: As it stands.
         asked_as: The id that the request was given; another run answers a repeated key.
-
     """
     headers = {} if asked_as in {None, run.run_id} else {"Idempotency-Replayed": "true"}
     if run.failure is not None and run.status is RunStatus.FAILED:

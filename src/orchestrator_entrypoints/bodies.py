@@ -16,7 +16,6 @@ async def receive_json(request: Request, *, max_bytes: int, seconds: float) -> b
         HTTPException: 415 for another content type, 413 for a body that is too large, 408 for one
             that does not arrive in time.
         ClientDisconnect: The client has gone.
-
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":

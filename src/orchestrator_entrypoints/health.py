@@ -47,7 +47,6 @@ class Observation:
         flags: What the gateway says of its brakes.
         open_orders: Orders of every replica that are not settled.
         breaker: The circuit breaker; None where none is enabled, or none was ever set.
-
     """
 
     database: Problem | None

@@ -85,7 +85,6 @@ def schema_of(kind: Any) -> Json:
 
     Raises:
         TypeError: The wire has no form for such a type.
-
     """
     if kind in _SCALARS:
         return dict(_SCALARS[kind])

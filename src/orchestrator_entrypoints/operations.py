@@ -27,7 +27,6 @@ class Operation:
         answers: The bodies that a status may come with; none for a body that is no JSON.
         takes: The body of the request.
         parameters: Of the query, the path and the headers, as OpenAPI writes them.
-
     """
 
     method: str

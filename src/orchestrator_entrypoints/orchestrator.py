@@ -50,7 +50,6 @@ class Orchestrator:
         ask_gateway: Returns if the Execution Gateway is healthy; else raises PortError.
         prepare: Opens both stores and brings their schema up to date. Raises PortError.
         aclose: Gives back every connection, file and thread.
-
     """
 
     settings: Settings

@@ -67,7 +67,6 @@ def guarded_protocol(seconds: float) -> type[asyncio.Protocol]:
 
     Args:
         seconds: From the connection, or from a request's first byte, to the end of its headers.
-
     """
     base: type[asyncio.Protocol] = H11Protocol
     if find_spec("httptools") is not None:

@@ -168,7 +168,6 @@ def whole_number(query: QueryParams, name: str, *, default: int, least: int, mos
 
     Raises:
         WrongShape: It is none, or out of bounds.
-
     """
     text = query.get(name)
     if text is None:

@@ -63,7 +63,6 @@ class RunService:
             Conflict: As `execute_run`.
             PortError: As `execute_run`.
             RunBroken: A fault of ours.
-
         """
         if self.orchestrator.stop.is_set:
             raise ServiceStopping

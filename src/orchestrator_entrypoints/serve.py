@@ -72,7 +72,6 @@ def serve(settings: Settings) -> None:
 
     Raises:
         AddressError: The address cannot be listened on.
-
     """
     listening = listen(settings.host, settings.port)
     with listening:
@@ -106,7 +105,6 @@ def listen(host: str, port: int) -> socket.socket:
 
     Raises:
         AddressError: It cannot be bound.
-
     """
     try:
         [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(

@@ -39,7 +39,6 @@ class SettingsError(Exception):
 
     Attributes:
         problems: One line a variable, which names it and what was expected.
-
     """
 
     def __init__(self, problems: tuple[str, ...]) -> None:
@@ -74,7 +73,6 @@ class Settings:
     Attributes:
         given: Names of the variables that were set; the others have their defaults.
         warnings: Names in the environment that look like settings and are none.
-
     """
 
     signal_service_url: str = variable(
@@ -297,7 +295,6 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
     Raises:
         SettingsError: One or more variables cannot be used; all are named.
-
     """
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}

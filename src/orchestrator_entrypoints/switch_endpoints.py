@@ -144,7 +144,6 @@ def _told(name: str, text: str) -> str:
 
     Raises:
         InvalidRequest: Nothing but blanks.
-
     """
     if not text.strip():
         raise InvalidRequest(name, f"{name}: expected some text")

@@ -123,7 +123,6 @@ def mask_url(url: str) -> str:
 
     >>> mask_url("postgresql://trader:p@ss/word@db:5432/trader?sslpassword=x")
     'postgresql://trader:***@db:5432/trader?sslpassword=***'
-
     """
     without = re.sub(r"^([a-z]+://[^:/@]*):.*@", rf"\1:{MASK}@", url)
     return re.sub(r"(?i)([a-z]*password)=[^&]*", rf"\1={MASK}", without)
@@ -150,7 +149,6 @@ class Variable:
         meaning: For the table.
         show: Value to text that holds no secret.
         is_secret: The text itself must not stand in an error.
-
     """
 
     name: str

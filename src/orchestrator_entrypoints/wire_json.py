@@ -45,7 +45,6 @@ class WrongShape(Exception):
 
     Attributes:
         problems: Every field that does not fit.
-
     """
 
     def __init__(self, problems: Iterable[FieldProblem]) -> None:
@@ -71,7 +70,6 @@ def parse_body(body: bytes, kind: type[Body]) -> Body:
 
     Raises:
         WrongShape: It is no JSON of that form.
-
     """
     document = _parse_json(body)
     if not isinstance(document, dict):

@@ -250,7 +250,6 @@ async def put_embedded_prices(settings: Settings, quotes: Iterable[Quote]) -> No
 
     Raises:
         PortError: They were not, or may not have been written.
-
     """
     from orchestrator_adapters.sqlite.database import SqliteDatabase  # noqa: PLC0415 - only here
     from orchestrator_adapters.sqlite.shared import SqlitePriceSource  # noqa: PLC0415

@@ -46,7 +46,6 @@ class PostgresServer:
     Attributes:
         port: TCP port on 127.0.0.1; the same after a restart.
         folder: Holds all of it.
-
     """
 
     port: int
@@ -159,7 +158,6 @@ def running_postgres() -> Iterator[PostgresServer]:
 
     Raises:
         RuntimeError: No binaries are on this machine, or they do not run; one line says which.
-
     """
     user = _unprivileged_user()
     folder = _temporary_folder(user)

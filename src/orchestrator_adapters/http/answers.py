@@ -132,7 +132,6 @@ def report_of(fields: dict[str, Any]) -> OrderReport:
 
     Raises:
         NotAsAgreed: Names the field.
-
     """
     return OrderReport(
         status=quote(text_in(fields, "status")),

@@ -31,7 +31,6 @@ class ServiceAuth(httpx.Auth):
         secret: The shared key; never shown.
         clock: Where timestamps come from.
         nonce: Gives a text never given before.
-
     """
 
     requires_request_body = True

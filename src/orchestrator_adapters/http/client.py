@@ -78,7 +78,6 @@ class CallFailed(Exception):
     Attributes:
         cause: One line for a human. It never quotes the library, whose words may hold a URL.
         fate: What is known of the request.
-
     """
 
     def __init__(self, cause: str, fate: Fate) -> None:
@@ -106,7 +105,6 @@ class Reply:
 
     Attributes:
         retry_after: Seconds that the peer asked us to wait.
-
     """
 
     status: int
@@ -134,7 +132,6 @@ class PeerClient:
 
     Raises:
         ValueError: `base_url` is none.
-
     """
 
     def __init__(
@@ -201,7 +198,6 @@ class PeerClient:
 
         Raises:
             CallFailed: No usable answer; says whether the request can have left.
-
         """
         if seconds <= 0 or self._is_closed:
             raise CallFailed("no time left to call" if seconds <= 0 else "closed", Fate.NOT_SENT)
@@ -238,7 +234,6 @@ class PeerClient:
 
         Raises:
             CallFailed: The last try brought no usable answer.
-
         """
         ends = self._clock.monotonic() + seconds
         tries = 0

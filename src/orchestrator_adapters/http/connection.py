@@ -27,7 +27,6 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         idle_since: Event loop's time at which it last became free.
-
     """
 
     def __init__(self, on_lost: Callable[["Connection"], None]) -> None:
@@ -78,7 +77,6 @@ class Connection(asyncio.Protocol):
 
         Raises:
             httpx.TransportError: No usable head came; the request may have been received.
-
         """
         self._begin()
         if self._transport is None:
@@ -105,7 +103,6 @@ class Connection(asyncio.Protocol):
 
         Raises:
             httpx.TransportError: It broke off or was malformed.
-
         """
         while True:
             if self._chunks:

@@ -38,7 +38,6 @@ def parse_json(body: bytes) -> Any:
 
     Raises:
         NotAsAgreed: It is not JSON, holds NaN or an infinity, or an object with a key twice.
-
     """
     try:
         return json.loads(
@@ -188,7 +187,6 @@ def check_storable(value: Any, path: str) -> None:
 
     Raises:
         NotAsAgreed: The document holds one.
-
     """
     level: Sequence[Any] = [value]
     for _ in range(MAX_DEPTH):
@@ -213,7 +211,6 @@ def quote(text: str) -> str:
 
     >>> quote("no\ndata")
     'no\\ndata'
-
     """
     cut = text[:MAX_QUOTED]
     if not cut.isprintable():

@@ -30,7 +30,6 @@ class LeanTransport(httpx.AsyncBaseTransport):
         keep_alive_seconds: How long a free connection is kept. Shorter than the peer's own time
             spares requests lost to its closing.
         ssl_context: How peers of `https` URLs are verified; None means no such peer is reached.
-
     """
 
     def __init__(

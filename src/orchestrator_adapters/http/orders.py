@@ -55,7 +55,6 @@ class HttpOrderSink:
         probe_seconds: Deadline of a probe.
         max_in_flight: Orders on the wire at once, of all runs together; fewer than the client's
             connections, so that reads find one.
-
     """
 
     def __init__(

@@ -27,7 +27,6 @@ class HttpPositionSource:
     Args:
         client: The peer.
         seconds: Total deadline of a read, repeats included.
-
     """
 
     def __init__(self, client: PeerClient, *, seconds: float = 5.0) -> None:
@@ -56,7 +55,6 @@ def parse_positions(body: bytes) -> dict[Symbol, Position]:
     Raises:
         NotAsAgreed: Names the path to the first field that is not as agreed, such as a fraction of
             a share or a symbol given twice.
-
     """
     document: Any = parse_json(body)
     if isinstance(document, dict):

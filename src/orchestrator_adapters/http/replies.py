@@ -31,7 +31,6 @@ async def read_path(
     Raises:
         Unavailable: No answer came.
         MalformedReply: What came is no answer.
-
     """
     try:
         return await client.read("GET", client.url(path), seconds=seconds)

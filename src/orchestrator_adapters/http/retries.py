@@ -20,7 +20,6 @@ class RetryPolicy:
         attempts: Tries in all, the first included.
         first_seconds: Longest pause before the second try; doubles with each further one.
         longest_seconds: Longest pause that is ever drawn.
-
     """
 
     attempts: int = 3
@@ -40,7 +39,6 @@ class RetryPolicy:
 
         >>> RetryPolicy().pause_after(2, jitter=0.5, retry_after=None, seconds_left=9.0)
         0.1
-
         """
         if tries >= self.attempts:
             return None
@@ -56,7 +54,6 @@ def parse_retry_after(text: str | None, *, now: datetime) -> float | None:
     Args:
         text: Whole seconds, or an HTTP date.
         now: The time, aware.
-
     """
     if text is None:
         return None

@@ -34,7 +34,6 @@ class HttpSignalSource:
         client: The peer; its headers carry `X-Strategy-ID`.
         seconds: Total deadline of a fetch, repeats included.
         probe_seconds: Deadline of a probe.
-
     """
 
     def __init__(
@@ -79,7 +78,6 @@ def batch_of_reply(reply: Reply) -> SignalBatch:
         Unavailable: Inactive, pacing us, or failing.
         Refused: With the service's own words.
         MalformedReply: Neither, nor a batch.
-
     """
     status = reply.status
     if status == OK:
@@ -100,7 +98,6 @@ def parse_batch(body: bytes) -> SignalBatch:
 
     Raises:
         NotAsAgreed: Names the path to the first field that is not as agreed.
-
     """
     document = an_object(parse_json(body), "the answer")
     metadata = an_object(member(document, "metadata", ""), "metadata")

@@ -16,7 +16,6 @@ class WireOptions:
         uses_tls: The peer's URL says https.
         max_connections: Calls on the wire at once; more wait.
         keep_alive_seconds: How long a free connection is kept.
-
     """
 
     uses_tls: bool

@@ -114,7 +114,6 @@ class PostgresDatabase:
 
     Raises:
         ValueError: `dsn` is no connection string.
-
     """
 
     def __init__(
@@ -174,7 +173,6 @@ class PostgresDatabase:
 
         Raises:
             Unavailable: The database cannot be asked.
-
         """
 
         async def read(session: Session) -> list[Row]:
@@ -193,7 +191,6 @@ class PostgresDatabase:
         Raises:
             Unavailable: Nothing was done.
             OutcomeUnknown: It may have been committed.
-
         """
 
         async def write(session: Session) -> list[Row]:
@@ -211,7 +208,6 @@ class PostgresDatabase:
             Unavailable: Nothing was done.
             OutcomeUnknown: The work's commit may have happened.
             IllegalTransition: The schema refuses what was to be stored.
-
         """
         await self._prepare(operation)
         for tries_left in reversed(range(MAX_TRIES)):

@@ -59,7 +59,6 @@ def map_error(error: psycopg.Error, *, operation: str, may_be_done: bool) -> Orc
         error: As raised.
         operation: Method of the port.
         may_be_done: A commit may have been on its way when it was raised.
-
     """
     cause = describe(error)
     if may_be_done and (is_lost_connection(error) or error.sqlstate in _COMMIT_IN_DOUBT):

@@ -64,7 +64,6 @@ async def pending_migrations(
     Raises:
         Refused: An applied migration is not the one that we know under its number.
         psycopg.Error: The database cannot be asked.
-
     """
     cursor = await connection.execute("SELECT to_regclass('orchestrator_migrations')::text")
     row = await cursor.fetchone()
@@ -100,7 +99,6 @@ async def upgrade(
     Raises:
         Refused: An applied migration is not the one that we know under its number.
         Unavailable: The database cannot be asked, or refuses. Migrations applied before stay.
-
     """
     try:
         async with asyncio.timeout(max_seconds):

@@ -27,7 +27,6 @@ class Column:
         least: Characters that it may shrink to where a terminal is narrow; 0 lets it vanish, None
             keeps its width.
         may_fold: When shrunk, runs on over several lines; others are cut.
-
     """
 
     title: str
@@ -42,7 +41,6 @@ class Row:
 
     Attributes:
         style: How a terminal shows it, in rich's words; empty for plain.
-
     """
 
     cells: tuple[str, ...]
@@ -56,7 +54,6 @@ class Console:
     Attributes:
         out: What was asked for.
         err: Errors and progress.
-
     """
 
     out: TextIO

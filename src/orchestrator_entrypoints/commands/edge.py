@@ -18,7 +18,6 @@ class CommandFailure(Exception):
 
     Attributes:
         code: What the command ends with.
-
     """
 
     def __init__(self, message: str, code: ExitCode) -> None:
@@ -71,7 +70,6 @@ def settings_for(
 
     Raises:
         SettingsError: A variable cannot be used.
-
     """
     over: dict[str, str] = {}
     given = vars(arguments)

@@ -33,7 +33,6 @@ def write_run(
         console: Where to.
         result: An OrchestrationResult as JSON.
         prices: What the orders were sized with, where that is known.
-
     """
     write_head(console, result)
     if result["mappings"]:

@@ -27,7 +27,6 @@ def with_orchestrator(
         arguments: What the command line says over the environment.
         work: What is to be done.
         only_existing: A file of embedded parts must be there: a look at what is stored makes none.
-
     """
     settings = settings_for(arguments)
     if only_existing:
@@ -50,7 +49,6 @@ def require_data(settings: Settings) -> None:
 
     Raises:
         CommandFailure: There is none.
-
     """
     if settings.embedded and not Path(settings.data).is_file():
         raise CommandFailure(f"{settings.data}: there is no such data file", ExitCode.USAGE)

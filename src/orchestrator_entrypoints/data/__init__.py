@@ -25,7 +25,6 @@ class DailyPrices:
         dates: Trading days, ascending.
         symbols: In the file's order.
         closes: One row a date, one price a symbol, in account currency per share.
-
     """
 
     dates: tuple[date, ...]
@@ -37,7 +36,6 @@ class DailyPrices:
 
         Raises:
             LookupError: The data does not hold the symbol.
-
         """
         if symbol not in self.symbols:
             raise LookupError(f"no prices of {symbol}")
@@ -49,7 +47,6 @@ class DailyPrices:
 
         Raises:
             LookupError: `day` is outside the data.
-
         """
         if not self.dates[0] <= day <= self.dates[-1]:
             raise LookupError(f"no prices at {day}: they span {self.dates[0]} to {self.dates[-1]}")
@@ -72,7 +69,6 @@ def parse_daily_prices(lines: Iterable[str]) -> DailyPrices:
     Raises:
         ValueError: A symbol, date or price is malformed, missing or given twice, or the dates do
             not ascend; names the line.
-
     """
     rows = csv.reader(lines, strict=True)
     symbols = _parse_header(next(rows, []))

@@ -39,7 +39,6 @@ async def read_object(request: Request) -> dict[str, Any]:
 
     Raises:
         Refusal: It is none.
-
     """
     try:
         body = json.loads(await request.body())

@@ -45,7 +45,6 @@ def execution_gateway(ledger: Ledger, *, secret: str | None = None) -> ASGIApp:
     Args:
         ledger: What it takes orders into.
         secret: Where given, only requests that it signed are answered.
-
     """
     gateway = _Gateway(ledger)
     app: ASGIApp = Starlette(

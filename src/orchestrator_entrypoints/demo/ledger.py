@@ -38,7 +38,6 @@ class PlacedOrder:
     Attributes:
         broker_order_id: None in a dry run.
         filled_avg_price: Account currency per share; None before a fill.
-
     """
 
     ticket: Ticket
@@ -65,7 +64,6 @@ class Ledger:
         prices: Last close a symbol: what fills and positions are valued at.
         flags: The brakes that the gateway says are on. In a dry run nothing fills.
         fills: Whether a market order is filled at once.
-
     """
 
     prices: Mapping[Symbol, Decimal]
@@ -91,7 +89,6 @@ class Ledger:
 
         Raises:
             TicketConflict: The id stands for another order.
-
         """
         with self._lock:
             standing = self._orders.get(ticket.client_order_id)
@@ -114,7 +111,6 @@ class Ledger:
 
         Raises:
             NotCancelable: It has ended.
-
         """
         with self._lock:
             order = self._orders.get(client_order_id)

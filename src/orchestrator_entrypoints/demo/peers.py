@@ -29,7 +29,6 @@ class Peers:
 
     Attributes:
         ledger: What the gateway took.
-
     """
 
     signal_service_url: str
@@ -57,7 +56,6 @@ def running_peers(
     Raises:
         OSError: A port is taken.
         ServerFailure: They did not start in time.
-
     """
     prices = daily_prices()
     ledger = Ledger(prices.last_closes(), flags)

@@ -33,7 +33,6 @@ def serving(apps: Sequence[ASGIApp], *, ports: Sequence[int]) -> Iterator[tuple[
         OSError: A port is taken.
         ServerFailure: A server did not start.
         TimeoutError: It did not within ten seconds.
-
     """
     sockets = _bind_all(ports)
     urls = tuple(f"http://{LOOPBACK}:{bound.getsockname()[1]}" for bound in sockets)
@@ -78,7 +77,6 @@ def bind(host: str, port: int) -> socket.socket:
 
     Raises:
         OSError: It cannot be bound.
-
     """
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:

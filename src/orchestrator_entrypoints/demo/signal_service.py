@@ -33,7 +33,6 @@ def signal_service(prices: DailyPrices, *, secret: str | None = None) -> ASGIApp
     Args:
         prices: What the signals are computed from.
         secret: Where given, only requests that it signed are answered.
-
     """
     service = _SignalService(prices)
     app: ASGIApp = Starlette(

@@ -28,7 +28,6 @@ class Selection:
         signals: By rank; outside the selection with a weight of zero.
         top_n: How many are held long.
         bottom_n: How many are held short.
-
     """
 
     as_of_date: date
@@ -42,7 +41,6 @@ def momentum(prices: DailyPrices, symbol: str, row: int) -> float:
 
     Raises:
         LookupError: The symbol is not in the data, or the row has too little before it.
-
     """
     if row < LOOKBACK_DAYS:
         raise LookupError(
@@ -67,7 +65,6 @@ def select(
 
     Raises:
         LookupError: There is no data for the date or for a symbol.
-
     """
     row = prices.row_at(as_of)
     scores = {symbol: momentum(prices, symbol, row) for symbol in symbols}

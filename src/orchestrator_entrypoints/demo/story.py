@@ -36,7 +36,6 @@ class Stage:
     Attributes:
         prices: What orders are sized with, a symbol.
         rebalance_key: This demo's own.
-
     """
 
     console: Console
@@ -51,7 +50,6 @@ def tell(stage: Stage) -> None:
 
     Raises:
         StoryFailure: Something came out otherwise than it should.
-
     """
     first = _trade(stage)
     _halt(stage)
