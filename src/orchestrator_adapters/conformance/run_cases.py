@@ -258,6 +258,12 @@ async def stored(runs: RunRepository, run_id: RunId) -> Run:
     return run
 
 
+async def only_order(runs: RunRepository, run: StartedRun) -> Order:
+    """Return the order of a run that has one."""
+    [order] = (await stored(runs, run.run_id)).orders or ()
+    return order
+
+
 async def order_states(runs: RunRepository, run_id: RunId) -> list[OrderState]:
     """Return the states of a run's orders, in the signals' order."""
     run = await stored(runs, run_id)

@@ -8,7 +8,6 @@ from orchestrator_adapters.conformance.run_cases import (
     DAY,
     TRADING,
     RunStage,
-    StartedRun,
     a_closing,
     a_record,
     a_request,
@@ -19,6 +18,7 @@ from orchestrator_adapters.conformance.run_cases import (
     engage,
     ids_of,
     let_trade,
+    only_order,
     opened,
     order_states,
     started,
@@ -274,10 +274,10 @@ class AdoptionCases:
         await let_trade(stage.runs)
         first = await started(stage.runs, claims=True)
         second = await started(stage.runs)
-        assert _owner(await _only_order(stage, second)).state is S.SENDING
+        assert _owner(await only_order(stage.runs, second)).state is S.SENDING
         accepted = a_settlement(first.ids[0], S.ACCEPTED)
         await stage.runs.commit_wave(first.lease, (accepted,), None)
-        order = await _only_order(stage, second)
+        order = await only_order(stage.runs, second)
         assert _owner(order) == Owner(first.run_id, S.ACCEPTED, None, accepted.report)
         assert order.report is None
 
@@ -313,13 +313,6 @@ class AdoptionCases:
 def _owner(order: Order) -> Owner:
     assert order.owner is not None
     return order.owner
-
-
-async def _only_order(stage: RunStage, run: StartedRun) -> Order:
-    orders = (await stored(stage.runs, run.run_id)).orders
-    assert orders is not None
-    assert len(orders) == 1
-    return orders[0]
 
 
 def _commit_call(

@@ -17,6 +17,7 @@ from orchestrator_adapters.conformance.run_cases import (
     at_once,
     engage,
     let_trade,
+    only_order,
     order_states,
     started,
     stored,
@@ -26,7 +27,7 @@ from orchestrator_core.identifiers import ClientOrderId
 from orchestrator_core.kill_switch import Latch
 from orchestrator_core.lifecycle import IN_FLIGHT, ORDER_TRANSITIONS, OrderState
 from orchestrator_core.model import OrderReport
-from orchestrator_core.runs import ClaimAnswer, OpenOrder, Order, Settlement, WaveClaim
+from orchestrator_core.runs import ClaimAnswer, OpenOrder, Settlement, WaveClaim
 
 S = OrderState
 
@@ -130,7 +131,7 @@ class ClaimCases:
         deferred = Settlement(run.ids[0], S.PLANNED, reason="429")
         for _ in range(2):
             await stage.runs.commit_wave(run.lease, (deferred,), None)
-            order = await _only_order(stage, run)
+            order = await only_order(stage.runs, run)
             assert (order.state, order.reason) == (S.PLANNED, "429")
         answer = await stage.runs.commit_wave(run.lease, (), claim_of(2, *run.ids))
         assert answer == ClaimAnswer(claimed=run.ids)
@@ -224,7 +225,7 @@ class OutcomeCases:
         run = await started(stage.runs, claims=True)
         outcome = Settlement(run.ids[0], state, reason="503 it's “down”", report=None)
         await stage.runs.commit_wave(run.lease, (outcome,), None)
-        order = await _only_order(stage, run)
+        order = await only_order(stage.runs, run)
         assert (order.state, order.reason, order.report) == (state, outcome.reason, None)
 
     @pytest.mark.parametrize("state", [S.ACCEPTED, S.REJECTED, S.CONFLICT, S.UNKNOWN])
@@ -258,7 +259,7 @@ class OutcomeCases:
         )
         for _ in range(2):
             await stage.runs.commit_wave(run.lease, (Settlement(run.ids[0], S.ACCEPTED),), None)
-            order = await _only_order(stage, run)
+            order = await only_order(stage.runs, run)
             assert (order.state, order.reason, order.report) == (S.ACCEPTED, None, word)
 
     async def test_words_that_no_database_stores_do_not_hinder_an_outcome(
@@ -395,13 +396,6 @@ class OutcomeCases:
 async def _in_flight(stage: RunStage) -> set[ClientOrderId]:
     found = await stage.runs.open_orders()
     return {order.client_order_id for order in found if order.state in IN_FLIGHT}
-
-
-async def _only_order(stage: RunStage, run: StartedRun) -> Order:
-    orders = (await stored(stage.runs, run.run_id)).orders
-    assert orders is not None
-    assert len(orders) == 1
-    return orders[0]
 
 
 def _wave_call(
