@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from orchestrator_adapters.http.transport import MakeTransport, httpx_transport, lean_transport
 from tests.servers.peers import (
     ServedGateway,
     ServedSignalService,
@@ -46,3 +47,9 @@ def signal_service() -> Iterator[ServedSignalService]:
 def gateway() -> Iterator[ServedGateway]:
     with running_gateway() as served:
         yield served
+
+
+@pytest.fixture(params=[lean_transport, httpx_transport])
+def make_transport(request: pytest.FixtureRequest) -> MakeTransport:
+    made: MakeTransport = request.param
+    return made

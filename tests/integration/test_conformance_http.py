@@ -18,7 +18,7 @@ from orchestrator_adapters.http.orders import HttpOrderSink
 from orchestrator_adapters.http.positions import HttpPositionSource
 from orchestrator_adapters.http.retries import RetryPolicy
 from orchestrator_adapters.http.signals import HttpSignalSource
-from orchestrator_adapters.http.transport import MakeTransport, httpx_transport, lean_transport
+from orchestrator_adapters.http.transport import MakeTransport
 from orchestrator_adapters.memory.orders import Behaviour
 from orchestrator_core.errors import MalformedReply, PortError, Refused, Unavailable
 from orchestrator_core.identifiers import ClientOrderId, Symbol
@@ -36,12 +36,6 @@ from tests.servers.peers import (
 
 CLOCK = SystemClock()
 QUICK = RetryPolicy(attempts=2, first_seconds=0.01)
-
-
-@pytest.fixture(params=[lean_transport, httpx_transport])
-def make_transport(request: pytest.FixtureRequest) -> MakeTransport:
-    made: MakeTransport = request.param
-    return made
 
 
 @frozen

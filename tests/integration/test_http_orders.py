@@ -23,8 +23,6 @@ from orchestrator_adapters.http.retries import RetryPolicy
 from orchestrator_adapters.http.transport import (
     MakeTransport,
     WireOptions,
-    httpx_transport,
-    lean_transport,
 )
 from orchestrator_core.errors import MalformedReply, PortError, Unavailable
 from orchestrator_core.model import OrderIntent, Position, SafetyFlags
@@ -40,12 +38,6 @@ LATER = math.inf
 AAPL = an_intent("AAPL")
 
 MakeSink = Callable[..., HttpOrderSink]
-
-
-@pytest.fixture(params=[lean_transport, httpx_transport])
-def make_transport(request: pytest.FixtureRequest) -> MakeTransport:
-    made: MakeTransport = request.param
-    return made
 
 
 @pytest.fixture

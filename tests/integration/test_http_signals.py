@@ -12,7 +12,7 @@ from orchestrator_adapters.http.auth import ServiceAuth
 from orchestrator_adapters.http.client import PeerClient
 from orchestrator_adapters.http.retries import RetryPolicy
 from orchestrator_adapters.http.signals import HttpSignalSource
-from orchestrator_adapters.http.transport import MakeTransport, httpx_transport, lean_transport
+from orchestrator_adapters.http.transport import MakeTransport
 from orchestrator_core.errors import MalformedReply, PortError, Unavailable
 from tests.servers.peers import (
     ServedSignalService,
@@ -31,12 +31,6 @@ CLOCK = SystemClock()
 REQUEST = a_request(["AAPL"])
 
 MakeSource = Callable[..., HttpSignalSource]
-
-
-@pytest.fixture(params=[lean_transport, httpx_transport])
-def make_transport(request: pytest.FixtureRequest) -> MakeTransport:
-    made: MakeTransport = request.param
-    return made
 
 
 @pytest.fixture

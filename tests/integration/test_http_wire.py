@@ -19,7 +19,6 @@ from orchestrator_adapters.http.auth import ServiceAuth
 from orchestrator_adapters.http.client import CallFailed, Fate, PeerClient, Reply
 from orchestrator_adapters.http.transport import (
     MakeTransport,
-    httpx_transport,
     lean_transport,
 )
 from tests.servers.peers import (
@@ -57,12 +56,6 @@ class Echo:
 @pytest.fixture(params=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return "asyncio", {"use_uvloop": request.param == "uvloop"}
-
-
-@pytest.fixture(params=[lean_transport, httpx_transport])
-def make_transport(request: pytest.FixtureRequest) -> MakeTransport:
-    made: MakeTransport = request.param
-    return made
 
 
 @pytest.fixture
