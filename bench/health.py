@@ -11,6 +11,10 @@ from bench.stack import free_port
 from bench.tables import print_table
 
 
+# Longer than one answer serves others.
+ANSWER_STANDS_SECONDS = 1.0
+
+
 async def _hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         await reader.read()
@@ -58,6 +62,7 @@ async def _measure() -> tuple[float, float]:
             except OSError:
                 await asyncio.sleep(0.05)
         one = await _timed(port)
+        await asyncio.sleep(ANSWER_STANDS_SECONDS)
         many = max(await asyncio.gather(*(_timed(port) for _ in range(50))))
     finally:
         process.terminate()
