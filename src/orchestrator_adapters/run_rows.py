@@ -54,8 +54,8 @@ class Row(Protocol):
 # What may be on the wire, or waits for an operator.
 REGISTERED_OPEN = OPEN - {OrderState.PLANNED}
 
-# What an operator or a claim alone may set; a settlement never does.
-_NOT_BY_SETTLEMENT = frozenset({OrderState.SENDING, OrderState.ADOPTED})
+# A claim or a plan makes these; recording an outcome never does.
+NOT_BY_SETTLEMENT = frozenset({OrderState.SENDING, OrderState.ADOPTED})
 
 # Text columns take no NUL in Postgres, and no lone surrogate anywhere.
 _REPLACEMENT = "\ufffd"
@@ -100,7 +100,7 @@ def settle_once(order: Order, settlement: Settlement) -> Order:
     Raises:
         IllegalTransition: The order's state does not allow it, or only a claim or a plan does it.
     """
-    if settlement.state in _NOT_BY_SETTLEMENT:
+    if settlement.state in NOT_BY_SETTLEMENT:
         raise IllegalTransition(f"no settlement makes an order {settlement.state}")
     report = settlement.report or order.report
     if (order.state, order.reason, order.report) == (settlement.state, settlement.reason, report):

@@ -13,6 +13,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from orchestrator_adapters.run_rows import (
+    NOT_BY_SETTLEMENT,
     ORDER_COLUMNS,
     OUTCOME_COLUMNS,
     order_of_row,
@@ -79,13 +80,10 @@ def number_array(values: Iterable[Decimal | float | None]) -> str:
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
 
 
-# A claim or a plan makes these; recording an outcome never does.
-_NOT_BY_SETTLEMENT: Final = frozenset({OrderState.SENDING, OrderState.ADOPTED})
-
 STEPS: Final = text_array(
     f"{before.value}>{after.value}"
     for before, afters in ORDER_TRANSITIONS.items()
-    for after in sorted(afters - _NOT_BY_SETTLEMENT)
+    for after in sorted(afters - NOT_BY_SETTLEMENT)
 )
 HOLDING: Final = text_array(sorted(state.value for state in HOLDS_ID))
 
