@@ -1,4 +1,4 @@
-"""The Signal Service and the Execution Gateway over HTTP, through httpx.
+"""The Signal Service and the Execution Gateway over HTTP, through httpx's transports.
 
 `client` makes one bounded call and says what is known when it fails; `retries` decides whether a
 read is repeated; `auth` signs. `signals`, `orders` and `positions` are the ports; `json_fields`
