@@ -10,7 +10,6 @@ from bench.lean_http import LeanClient
 from bench.stack import free_port
 from bench.tables import print_table
 
-
 # Longer than one answer serves others.
 ANSWER_STANDS_SECONDS = 1.0
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from itertools import count
 from statistics import median
 
@@ -56,12 +57,14 @@ def compare_single(stack: Stack, latency_ms: int, signals: int, sides: int) -> l
     ]
 
 
-async def throughput(target: Target, clients: int, seconds: float) -> tuple[float, float]:
-    """Return runs a second and CPU ms a run of 5 signals."""
+async def throughput(
+    targets: Sequence[Target], clients: int, seconds: float
+) -> tuple[float, float]:
+    """Return runs a second and CPU ms a run of 5 signals, clients spread over the targets."""
     until = time.perf_counter() + seconds
     done = 0
 
-    async def drive() -> None:
+    async def drive(target: Target) -> None:
         nonlocal done
         client = target.client()
         while time.perf_counter() < until:
@@ -71,11 +74,11 @@ async def throughput(target: Target, clients: int, seconds: float) -> tuple[floa
             done += 1
         client.close()
 
-    cpu = -target.cpu_seconds()
+    cpu = -sum(target.cpu_seconds() for target in targets)
     started = time.perf_counter()
-    await asyncio.gather(*(drive() for _ in range(clients)))
+    await asyncio.gather(*(drive(targets[number % len(targets)]) for number in range(clients)))
     elapsed = time.perf_counter() - started
-    cpu += target.cpu_seconds()
+    cpu += sum(target.cpu_seconds() for target in targets)
     return done / elapsed, cpu / done * 1e3
 
 
@@ -102,29 +105,24 @@ def single(*, quick: bool = False) -> None:
 
 
 def concurrent(*, quick: bool = False) -> None:
-    """Print runs a second of 5 signals at 1, 8 and 32 clients."""
+    """Print runs a second of 5 signals at 1, 8 and 32 clients, and with a second process."""
     seconds = 2.0 if quick else 5.0
     rows = []
     for latency_ms in (0, 20):
         with running_stack(gateway_latency=latency_ms / 1e3) as stack:
             for clients in (1, 8, 32):
                 stack.refresh_prices()
-                floor, floor_cpu = asyncio.run(throughput(stack.floor, clients, seconds))
-                service, service_cpu = asyncio.run(throughput(stack.service, clients, seconds))
-                rows.append(
-                    [
-                        f"{clients}",
-                        f"{latency_ms}",
-                        f"{floor:.0f}",
-                        f"{service:.0f}",
-                        f"{service / floor:.2f}",
-                        f"{floor_cpu:.1f}",
-                        f"{service_cpu:.1f}",
-                    ]
-                )
+                row = [f"{clients}", f"{latency_ms}"]
+                for targets in ([stack.floor], [stack.service], [stack.service, stack.twin]):
+                    rate, cpu = asyncio.run(throughput(targets, clients, seconds))
+                    row += [f"{rate:.0f}", f"{cpu:.1f}"]
+                rows.append(row)
     print_table(
-        "Runs a second, 5 signals",
-        ["clients", "gateway ms", "floor", "service", "ratio", "floor CPU ms", "service CPU ms"],
+        "Runs a second, 5 signals, and CPU ms a run",
+        [
+            *("clients", "gateway ms", "floor", "CPU"),
+            *("service", "CPU", "two processes", "CPU"),
+        ],
         rows,
     )
 

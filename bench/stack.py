@@ -56,12 +56,17 @@ class Target:
 
 @attrs.frozen
 class Stack:
-    """The servers behind the targets, and the targets."""
+    """The servers behind the targets, and the targets.
+
+    Attributes:
+        twin: A second process of the service, on the same stores.
+    """
 
     redis_port: int
     dsn: str
     floor: Target
     service: Target
+    twin: Target
 
     def refresh_prices(self) -> None:
         """Write a price for every symbol, seen now."""
@@ -91,7 +96,7 @@ def running_stack(*, gateway_latency: float) -> Iterator[Stack]:
         postgres = stack.enter_context(running_postgres())
         dsn = stack.enter_context(postgres.fresh_database())
         redis_server = stack.enter_context(running_redis())
-        peers_port, floor_port, service_port = free_port(), free_port(), free_port()
+        peers_port, floor_port, service_port, twin_port = (free_port() for _ in range(4))
         stack.enter_context(_process("bench.peers", peers_port, gateway_latency))
         floor = stack.enter_context(
             _process("bench.floor", floor_port, peers_port, redis_server.port, dsn)
@@ -112,6 +117,13 @@ def running_stack(*, gateway_latency: float) -> Iterator[Stack]:
         service = stack.enter_context(
             _process("orchestrator_entrypoints", "serve", environment=environment)
         )
+        twin = stack.enter_context(
+            _process(
+                "orchestrator_entrypoints",
+                *("serve", "--port", twin_port),
+                environment=environment,
+            )
+        )
         initialise = ["kill-switch", "init", "--operator", "bench"]
         subprocess.run(
             [sys.executable, "-m", "orchestrator_entrypoints", *initialise],
@@ -124,8 +136,9 @@ def running_stack(*, gateway_latency: float) -> Iterator[Stack]:
             dsn=dsn,
             floor=Target("floor", floor, floor_port, "/run"),
             service=Target("service", service, service_port, "/api/v1/orchestration/run"),
+            twin=Target("service", twin, twin_port, "/api/v1/orchestration/run"),
         )
-        for port in (peers_port, floor_port, service_port):
+        for port in (peers_port, floor_port, service_port, twin_port):
             asyncio.run(_await_health(port))
         targets.refresh_prices()
         yield targets
