@@ -1,4 +1,4 @@
-"""What the adapters of the run database share: runs and orders as column values, and back.
+"""What the adapters of the run database share: its rules, and runs as column values, and back.
 
 Values are native (`UUID`, `date`, `datetime`, `Decimal`); an adapter turns them into what its
 driver takes. Readers take either the native value or its text, JSON as text or decoded.
@@ -17,10 +17,8 @@ from uuid import UUID
 from attrs import evolve, frozen
 
 from orchestrator_core.errors import IllegalTransition
-from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
+from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.lifecycle import OPEN, OrderState, RunStatus
-from orchestrator_core.model import OrderIntent, OrderReport, OrderType, Side, Signal, TimeInForce
-from orchestrator_core.money import ZERO
 from orchestrator_core.record import (
     canonical_json,
     content_hash,
@@ -33,7 +31,6 @@ from orchestrator_core.record import (
 from orchestrator_core.runs import (
     FailureKind,
     Order,
-    Owner,
     PlanRecord,
     Run,
     RunFailure,
@@ -68,7 +65,8 @@ def storable_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", _REPLACEMENT)
 
 
-def _storable(text: str | None) -> str | None:
+def storable_or_none(text: str | None) -> str | None:
+    """Return the text as it can be stored."""
     return None if text is None else storable_text(text)
 
 
@@ -80,10 +78,10 @@ def storable_settlement(settlement: Settlement) -> Settlement:
             report,
             status=storable_text(report.status),
             gateway_order_id=storable_text(report.gateway_order_id),
-            broker_order_id=_storable(report.broker_order_id),
-            message=_storable(report.message),
+            broker_order_id=storable_or_none(report.broker_order_id),
+            message=storable_or_none(report.message),
         )
-    return evolve(settlement, reason=_storable(settlement.reason), report=report)
+    return evolve(settlement, reason=storable_or_none(settlement.reason), report=report)
 
 
 def is_storable(order: Order) -> bool:
@@ -106,160 +104,6 @@ def settle_once(order: Order, settlement: Settlement) -> Order:
     if (order.state, order.reason, order.report) == (settlement.state, settlement.reason, report):
         return order
     return settle(order, settlement)
-
-
-# Orders
-
-ORDER_COLUMNS = (
-    "run_id",
-    "position",
-    "symbol",
-    "predicted_return",
-    "rank",
-    "target_weight",
-    "client_order_id",
-    "leg",
-    "order_qty",
-    "order_side",
-    "order_type",
-    "time_in_force",
-    "owner_run_id",
-)
-
-# What changes during an order's life.
-OUTCOME_COLUMNS = (
-    "state",
-    "reason",
-    "gateway_status",
-    "gateway_order_id",
-    "broker_order_id",
-    "filled_qty",
-    "filled_avg_price",
-    "message",
-    "order_status",
-    "skip_reason",
-)
-
-OWNER_PREFIX = "owner_"
-
-# Of an adopted order's owner, read beside it as `owner_state` and so on.
-OWNER_COLUMNS = OUTCOME_COLUMNS[:-2]
-
-
-def order_values(order: Order, *, run_id: RunId, position: int) -> tuple[Any, ...]:
-    """Return the values of `ORDER_COLUMNS`.
-
-    Args:
-        order: As planned, or adopted.
-        run_id: Its run.
-        position: Place among the run's signals, from 0.
-    """
-    signal, intent = order.signal, order.intent
-    described: tuple[Any, ...] = (None,) * 6
-    if intent is not None:
-        described = (
-            intent.client_order_id,
-            intent.leg,
-            intent.qty,
-            intent.side.value,
-            intent.order_type.value,
-            intent.time_in_force.value,
-        )
-    return (
-        run_id,
-        position,
-        signal.symbol,
-        signal.predicted_return,
-        signal.rank,
-        signal.target_weight,
-        *described,
-        None if order.owner is None else order.owner.run_id,
-    )
-
-
-def outcome_values(order: Order) -> tuple[Any, ...]:
-    """Return the values of `OUTCOME_COLUMNS`.
-
-    An adopted order has no report of its own: `gateway_status` is null, and the columns that are
-    shown hold the owner's.
-    """
-    report = order.report
-    shown = order.public_report
-    return (
-        order.state.value,
-        _storable(order.reason),
-        None if report is None else report.status,
-        None if report is None else report.gateway_order_id,
-        None if shown is None else shown.broker_order_id,
-        None if shown is None else shown.filled_qty,
-        None if shown is None else shown.filled_avg_price,
-        None if report is None else report.message,
-        order.order_status,
-        _storable(order.skip_reason),
-    )
-
-
-def order_of_row(row: Row) -> Order:
-    """Return the order of a row of `ORDER_COLUMNS`, `OUTCOME_COLUMNS` and the owner's columns."""
-    owner = None
-    if row["owner_run_id"] is not None:
-        owner = Owner(
-            run_id=run_id_of(row["owner_run_id"]),
-            state=OrderState(row["owner_state"]),
-            reason=row["owner_reason"],
-            report=report_of_row(row, OWNER_PREFIX),
-        )
-    return Order(
-        signal=Signal(
-            symbol=Symbol(row["symbol"]),
-            predicted_return=float(row["predicted_return"]),
-            rank=int(row["rank"]),
-            target_weight=float(row["target_weight"]),
-        ),
-        state=OrderState(row["state"]),
-        intent=_intent_of(row),
-        reason=row["reason"],
-        report=report_of_row(row),
-        owner=owner,
-    )
-
-
-def _intent_of(row: Row) -> OrderIntent | None:
-    if row["client_order_id"] is None:
-        return None
-    return OrderIntent(
-        client_order_id=ClientOrderId(row["client_order_id"]),
-        symbol=Symbol(row["symbol"]),
-        side=Side(row["order_side"]),
-        qty=int(row["order_qty"]),
-        order_type=OrderType(row["order_type"]),
-        time_in_force=TimeInForce(row["time_in_force"]),
-        leg=int(row["leg"]),
-    )
-
-
-def report_of_row(row: Row, prefix: str = "") -> OrderReport | None:
-    """Return the gateway's word of a row; None where the gateway said none.
-
-    Args:
-        row: Of `OUTCOME_COLUMNS`.
-        prefix: Of the columns' names.
-    """
-    status = row[f"{prefix}gateway_status"]
-    if status is None:
-        return None
-    filled_qty = row[f"{prefix}filled_qty"]
-    return OrderReport(
-        status=status,
-        gateway_order_id=row[f"{prefix}gateway_order_id"],
-        broker_order_id=row[f"{prefix}broker_order_id"],
-        filled_qty=ZERO if filled_qty is None else Decimal(filled_qty),
-        filled_avg_price=_decimal_of(row[f"{prefix}filled_avg_price"]),
-        message=row[f"{prefix}message"],
-    )
-
-
-# Runs
 
 
 def opening_values(opening: RunOpening) -> dict[str, Any]:
@@ -415,7 +259,7 @@ def summary_of_row(row: Row) -> RunSummary:
         num_orders_rejected=row["num_orders_rejected"],
         started_at=time_of(row["started_at"]),
         completed_at=_optional_time(row["completed_at"]),
-        duration_seconds=_decimal_of(row["duration_seconds"]),
+        duration_seconds=decimal_or_none(row["duration_seconds"]),
     )
 
 
@@ -458,7 +302,8 @@ def _date_of(value: date | str) -> date:
     return date.fromisoformat(value) if isinstance(value, str) else value
 
 
-def _decimal_of(value: Decimal | str | None) -> Decimal | None:
+def decimal_or_none(value: Decimal | str | None) -> Decimal | None:
+    """Return an amount."""
     return None if value is None else Decimal(value)
 
 

@@ -12,13 +12,15 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from orchestrator_adapters.run_rows import (
-    NOT_BY_SETTLEMENT,
+from orchestrator_adapters.order_rows import (
     ORDER_COLUMNS,
     OUTCOME_COLUMNS,
     order_of_row,
     order_values,
     outcome_values,
+)
+from orchestrator_adapters.run_rows import (
+    NOT_BY_SETTLEMENT,
     run_id_of,
     run_of_row,
     storable_settlement,

@@ -12,16 +12,18 @@ from uuid import UUID
 
 from attrs import evolve
 
-from orchestrator_adapters.run_rows import (
+from orchestrator_adapters.order_rows import (
     ORDER_COLUMNS,
     OUTCOME_COLUMNS,
     OWNER_COLUMNS,
     OWNER_PREFIX,
-    REGISTERED_OPEN,
     order_of_row,
     order_values,
     outcome_values,
     report_of_row,
+)
+from orchestrator_adapters.run_rows import (
+    REGISTERED_OPEN,
     run_id_of,
     settle_once,
     storable_settlement,
