@@ -4,7 +4,7 @@ An order's `state` is ours; `order_status` and `skip_reason` are the words that 
 dashboards read. They are derived here and nowhere else.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -420,19 +420,3 @@ class OpenOrder:
     client_order_id: ClientOrderId
     symbol: str
     state: OrderState
-
-
-def settle_all(orders: Iterable[Order], settlements: Iterable[Settlement]) -> tuple[Order, ...]:
-    """Return the orders with each settlement applied to its own.
-
-    Raises:
-        IllegalTransition: An order's state does not allow its settlement.
-    """
-    by_id = {settlement.client_order_id: settlement for settlement in settlements}
-    settled = []
-    for order in orders:
-        settlement = None
-        if order.intent is not None and order.owner is None:
-            settlement = by_id.get(order.intent.client_order_id)
-        settled.append(order if settlement is None else settle(order, settlement))
-    return tuple(settled)

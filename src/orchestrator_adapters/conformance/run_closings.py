@@ -1,6 +1,6 @@
 """How runs are left, what their adopters become, and how they are listed."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 import pytest
@@ -24,10 +24,11 @@ from orchestrator_adapters.conformance.run_cases import (
     stored,
 )
 from orchestrator_core.errors import IllegalTransition, LeaseLost
-from orchestrator_core.identifiers import RunId, StrategyId
+from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
 from orchestrator_core.lifecycle import OrderState, RunStatus
 from orchestrator_core.runs import (
     FailureKind,
+    Order,
     Run,
     RunClosing,
     RunFailure,
@@ -35,7 +36,7 @@ from orchestrator_core.runs import (
     RunOpening,
     RunSummary,
     Settlement,
-    settle_all,
+    settle,
 )
 
 S = OrderState
@@ -380,8 +381,16 @@ def _outcomes(run: StartedRun, states: list[OrderState]) -> tuple[Settlement, ..
 async def _known(stage: RunStage, run: StartedRun, closing: RunClosing) -> RunClosing:
     """Return the closing by one who knows the run's orders."""
     before = await stored(stage.runs, run.run_id)
-    orders = settle_all(before.orders or (), closing.settlements)
+    settlements = {settlement.client_order_id: settlement for settlement in closing.settlements}
+    orders = tuple(_settled(order, settlements) for order in before.orders or ())
     return evolve(closing, known=evolve(before, orders=orders))
+
+
+def _settled(order: Order, settlements: Mapping[ClientOrderId, Settlement]) -> Order:
+    if order.intent is None or order.owner is not None:
+        return order
+    settlement = settlements.get(order.intent.client_order_id)
+    return order if settlement is None else settle(order, settlement)
 
 
 async def _listed(stage: RunStage, run: Run) -> RunSummary:
