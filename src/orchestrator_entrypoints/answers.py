@@ -215,8 +215,13 @@ def _outcome_of(run: Run, tally: Tally) -> RecordedOutcome:
         num_orders_accepted=tally.accepted,
         num_orders_rejected=tally.rejected,
         num_orders_filled=None if run.orders is None else tally.filled,
-        error_message=None if run.failure is None else run.failure.message,
+        error_message=None if run.failure is None else _told(run.failure),
     )
+
+
+def _told(failure: RunFailure) -> str:
+    _, error = _FAILURES[failure.kind]
+    return f"{error}: {failure.message}"
 
 
 def _note(run: Run, status: RunStatus) -> str | None:

@@ -420,7 +420,7 @@ async def test_a_signal_service_that_does_not_answer_fails_the_run(
     assert (detail["error"], detail["message"]) == (word, error.cause)  # type: ignore[attr-defined]
     assert not stage.sink.ledger
     stored = (await stage.client.get(f"{RUNS}/{detail['run_id']}")).json()
-    assert (stored["status"], stored["error_message"]) == ("failed", detail["message"])
+    assert (stored["status"], stored["error_message"]) == ("failed", f"{word}: {detail['message']}")
     assert stored["completed_at"] is not None
     assert (stored["mappings"], stored["num_orders_filled"]) == ([], None)
 
