@@ -131,6 +131,7 @@ def test_what_comes_out_otherwise_ends_the_demo_with_a_line(tmp_path: Path) -> N
     data = ["--data", "orchestrator-demo/orchestrator.db"]
     (tmp_path / "orchestrator-demo").mkdir()
     stop = ["kill-switch", "engage", "--operator", "ann", "--reason", "left engaged", *data]
+    assert orchestrator("db", "upgrade", *data, cwd=tmp_path).returncode == 0
     assert orchestrator(*stop, cwd=tmp_path).returncode == 0
     done = orchestrator("demo", cwd=tmp_path)
     assert done.returncode == 1

@@ -133,10 +133,18 @@ def test_an_interrupt_ends_quietly() -> None:
     assert ended_by(KeyboardInterrupt()) == (ExitCode.INTERRUPTED, "")
 
 
-def test_looking_at_a_data_file_that_is_not_there_makes_none(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["runs", "list"],
+        ["kill-switch", "engage", "--operator", "ann", "--reason", "odd fills"],
+        ["kill-switch", "disengage", "--operator", "ann"],
+    ],
+)
+def test_a_data_file_that_is_not_there_is_a_mistake_and_is_not_made(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = tmp_path / "typo.db"
-    assert main(["runs", "list", "--data", str(missing)]) == ExitCode.USAGE
+    assert main([*command, "--data", str(missing)]) == ExitCode.USAGE
     assert "there is no such data file" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -72,7 +72,8 @@ def engage(arguments: argparse.Namespace, console: Console) -> int:
             _write_barrier(console, answer)
         return _code_of(answer)
 
-    return _unless_already(lambda: with_orchestrator(arguments, work))
+    # A file that is not there halts nobody: to say ENGAGED over a mistyped path would be a lie.
+    return _unless_already(lambda: with_orchestrator(arguments, work, only_existing=True))
 
 
 def disengage(arguments: argparse.Namespace, console: Console) -> int:
@@ -131,7 +132,7 @@ def _release(
             ) from error
         return await _show_status(orchestrator, console, as_json=arguments.json)
 
-    return _unless_already(lambda: with_orchestrator(arguments, work))
+    return _unless_already(lambda: with_orchestrator(arguments, work, only_existing=True))
 
 
 def _unless_already(command: Callable[[], int]) -> int:
