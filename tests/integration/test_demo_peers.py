@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator_entrypoints.demo.exchanges import sign
 from orchestrator_entrypoints.demo.peers import DRY_RUN, PAPER, Peers, running_peers
+from orchestrator_entrypoints.demo.peers import main as serve_peers
 
 ORDER = {
     "symbol": "AAPL",
@@ -192,10 +193,16 @@ def test_with_a_secret_only_signed_requests_pass_and_each_once() -> None:
         assert httpx.get(f"{peers.signal_service_url}/ready", trust_env=False).status_code == 200
 
 
-def test_a_taken_port_is_told_and_leaves_nothing_behind(shared_peers: Peers) -> None:
+def test_a_taken_port_is_told_and_leaves_nothing_behind(
+    shared_peers: Peers, capsys: pytest.CaptureFixture[str]
+) -> None:
     taken = int(shared_peers.signal_service_url.rpartition(":")[2])
     with (
         pytest.raises(OSError, match="in use"),
         running_peers(flags=PAPER, gateway_port=taken),
     ):
         pass
+    assert serve_peers(["--gateway-port", str(taken)]) == 1
+    assert f"127.0.0.1:{taken}" in capsys.readouterr().err
+    assert serve_peers(["--gateway-port", "70000"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,6 +1,7 @@
 """Serving small applications beside a program, on loopback, from a thread of their own."""
 
 import asyncio
+import errno
 import signal
 import socket
 import threading
@@ -82,9 +83,13 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
-    except OSError:
+    except OSError as error:
         bound.close()
+        error.filename = f"{host}:{port}"
         raise
+    except OverflowError:
+        bound.close()
+        raise OSError(errno.EINVAL, "no such port", f"{host}:{port}") from None
     return bound
 
 
