@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -202,11 +204,20 @@ def test_a_run_while_halted_ends_with_6_and_stores_nothing(peers: Peers, capsys:
     assert peers.ledger.orders == ()
 
 
-@pytest.mark.parametrize("name", ["SIGNAL_SERVICE_URL", "EXECUTION_GATEWAY_URL"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("SIGNAL_SERVICE_URL", "Signal Service unavailable: no connection"),
+        ("EXECUTION_GATEWAY_URL", "Execution Gateway not verified as safe: "),
+    ],
+)
 @pytest.mark.usefixtures("priced")
-def test_a_run_without_a_peer_ends_with_7(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_a_peer_ends_with_7_and_names_it(
+    name: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
     monkeypatch.setenv(name, CLOSED)
     assert main(["run", "--symbols", *SYMBOLS]) == ExitCode.UNAVAILABLE
+    assert f"\n{said}" in capsys.readouterr().out
 
 
 def test_a_run_database_that_cannot_be_opened_ends_with_7(tmp_path: Path, capsys: Captured) -> None:
@@ -227,7 +238,7 @@ def test_a_run_database_that_cannot_be_opened_ends_with_7(tmp_path: Path, capsys
         (["run", "--symbols", "AAPL", "--as-of", "28.12.2022"], "as_of_date"),
         (["runs", "show", "first"], "RUN_ID"),
         (["kill-switch", "engage", "--operator", " ", "--reason", "x"], "--operator"),
-        (["prices", "set", "AAPL"], "AAPL"),
+        (["prices", "set", "AAPL"], "'AAPL': expected SYMBOL=PRICE"),
         (["prices", "set", "AAPL=0"], "AAPL=0"),
         (["prices", "set", "AAPL=1", "AAPL=2"], "AAPL is given twice"),
     ],
@@ -278,6 +289,7 @@ def test_a_run_that_is_not_there_ends_with_4(capsys: Captured) -> None:
 
 
 @pytest.mark.usefixtures("priced")
+@pytest.mark.usefixtures("priced")
 def test_the_kill_switch_goes_its_round_and_keeps_its_history(capsys: Captured) -> None:
     engage = ["kill-switch", "engage", "--operator", "ann", "--reason", "odd fills"]
     release = ["kill-switch", "disengage", "--operator", "bob", "--notes", "checked"]
@@ -320,6 +332,20 @@ def test_config_check_says_what_everything_answers(
     assert "NOT usable" in checked["answers"]["Execution Gateway"]
 
 
+def test_config_check_says_when_the_circuit_breaker_holds(
+    priced: None, tmp_path: Path, capsys: Captured
+) -> None:
+    assert main(["config", "check"]) == ExitCode.DONE
+    assert "circuit breaker    not set: lets runs through\n" in capsys.readouterr().out
+    tripped = json.dumps({"state": "TRIPPED", "trip_reason": "drawdown"})
+    with closing(sqlite3.connect(tmp_path / "orchestrator.db")) as file, file:
+        file.execute(
+            "INSERT INTO shared_state (key, value) VALUES ('circuit_breaker:state', ?)", (tripped,)
+        )
+    assert main(["config", "check"]) == ExitCode.HALTED
+    assert "circuit breaker    TRIPPED: drawdown\n" in capsys.readouterr().out
+
+
 def test_config_check_says_what_the_command_line_set(
     monkeypatch: pytest.MonkeyPatch, capsys: Captured, tmp_path: Path
 ) -> None:
@@ -347,7 +373,7 @@ def test_prices_come_from_a_file_too(tmp_path: Path, capsys: Captured) -> None:
     assert capsys.readouterr().out.startswith("2 prices set in ")
     file.write_text("AAPL,125.67\nXOM\n")
     assert main(["prices", "set", "--csv", str(file)]) == ExitCode.USAGE
-    assert "line 2: price: expected a decimal number" in capsys.readouterr().err
+    assert "line 2: expected SYMBOL,PRICE" in capsys.readouterr().err
     assert main(["prices", "set", "--csv", str(tmp_path / "none.csv")]) == ExitCode.USAGE
 
 
@@ -369,3 +395,32 @@ def test_a_dry_run_gateway_matches_a_dry_run_service(
         assert main(["run", "--symbols", *SYMBOLS]) == ExitCode.DONE
         assert capsys.readouterr().out.count("dry_run\n") == 4
         assert len(dry.ledger.orders) == 4
+
+
+def test_a_name_that_is_no_setting_is_told_beside_a_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured, priced: None
+) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_EMBEDED", "true")
+    main(["run", "--symbols", *SYMBOLS])
+    said = "warning: ORCHESTRATOR_EMBEDED is not a setting and has no effect"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@pytest.mark.usefixtures("priced")
+@pytest.mark.parametrize(
+    ("redirected", "code", "said"),
+    [(">&-", 0, ""), (">/dev/full", 1, "orchestrator: No space left on device\n")],
+)
+def test_output_that_nothing_takes_ends_without_a_trace(
+    redirected: str, code: int, said: str
+) -> None:
+    command = f"exec '{sys.executable}' -m orchestrator_entrypoints runs list {redirected}"
+    ended = subprocess.run(
+        ["sh", "-c", command],  # noqa: S607 - any shell
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+    )
+    assert (ended.returncode, ended.stderr) == (code, said)

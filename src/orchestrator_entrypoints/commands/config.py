@@ -5,6 +5,7 @@ import argparse
 from orchestrator_core.halting import read_shared
 from orchestrator_core.kill_switch import Halted
 from orchestrator_core.model import SafetyFlags
+from orchestrator_core.ports import BreakerState
 from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.session import with_orchestrator
@@ -82,6 +83,7 @@ def describe(observation: Observation, orchestrator: Orchestrator) -> tuple[tupl
         ("safety flags", _flags(observation.flags, orchestrator)),
         ("run database", _said(observation.database, database)),
         ("kill switch", _switch(observation)),
+        ("circuit breaker", _breaker(observation, orchestrator)),
         ("open orders", _open_orders(observation)),
     )
 
@@ -104,6 +106,19 @@ def _switch(observation: Observation) -> str:
         return "ACTIVE: orders may leave"
     word = "ENGAGED" if verdict.engaged else "HALTED, in doubt"
     return f"{word}: {verdict.reason}; {verdict.release}"
+
+
+def _breaker(observation: Observation, orchestrator: Orchestrator) -> str:
+    breaker = observation.breaker
+    if orchestrator.ports.breaker is None:
+        return "not enabled"
+    if breaker is None:
+        return "not set: lets runs through"
+    if isinstance(breaker, Problem):
+        return f"holds runs back, unreadable: {breaker.cause}"
+    if breaker.state is BreakerState.TRIPPED:
+        return f"TRIPPED: {breaker.reason or 'no reason given'}"
+    return "OPEN: lets runs through"
 
 
 def _open_orders(observation: Observation) -> str:

@@ -27,7 +27,10 @@ class CommandFailure(Exception):
 
 def run_command(handler: Handler, arguments: argparse.Namespace) -> int:
     """Run a command on this process's own streams; return its exit code."""
-    return guarded(handler, arguments, Console(out=sys.stdout, err=sys.stderr))
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - no path of ours
+        # A stream that was closed before the start is None.
+        console = Console(out=sys.stdout or nowhere, err=sys.stderr or nowhere)
+        return guarded(handler, arguments, console)
 
 
 def guarded(handler: Handler, arguments: argparse.Namespace, console: Console) -> int:

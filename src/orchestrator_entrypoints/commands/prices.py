@@ -50,8 +50,11 @@ Given = Iterator[tuple[str, str, str]]
 
 def _split(texts: Iterable[str]) -> Given:
     for text in texts:
-        symbol, _, price = text.partition("=")
-        yield repr(text[:60]), symbol, price
+        where = repr(text[:60])
+        symbol, equals, price = text.partition("=")
+        if not equals:
+            raise CommandFailure(f"{where}: expected SYMBOL=PRICE", ExitCode.USAGE)
+        yield where, symbol, price
 
 
 def _from_csv(path: str) -> Given:
@@ -62,9 +65,11 @@ def _from_csv(path: str) -> Given:
     except OSError as error:
         raise CommandFailure(f"{path}: {error.strerror}", ExitCode.USAGE) from error
     for number, row in enumerate(csv.reader(text.splitlines()), start=1):
-        if row:
-            padded = [*row, ""]
-            yield f"{path}, line {number}", padded[0], padded[1] if len(row) == 2 else ""  # noqa: PLR2004
+        where = f"{path}, line {number}"
+        if len(row) == 2:  # noqa: PLR2004 - a symbol and its price
+            yield where, row[0], row[1]
+        elif row:
+            raise CommandFailure(f"{where}: expected SYMBOL,PRICE", ExitCode.USAGE)
 
 
 def _quote(where: str, symbol: str, price: str, now: datetime) -> Quote:

@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Make one run, show it, and end with its code."""
 
     async def work(orchestrator: Orchestrator) -> ExitCode:
+        for warning in orchestrator.settings.warnings:
+            console.note(f"warning: {warning}")
         request = resolve_request(
             orchestrator.request_policy,
             symbols=_split(arguments.symbols),
