@@ -260,12 +260,15 @@ class WaveSender:
         return answer
 
     async def _keep_pace(self) -> None:
-        """Wait as long as the gateway asked; what is known is recorded before, the lease kept."""
+        """Wait as long as the gateway asked; what is known is recorded before, the lease kept.
+
+        Recorded however short the pause: to the database a deferred order is SENDING until then,
+        and the table knows no way from there to HALTED.
+        """
         clock = self.ports.clock
-        pause = self._not_before - clock.monotonic()
-        if pause <= 0:
+        if not any(known.state is OrderState.PLANNED for known in self._unrecorded.values()):
             return
-        self._give_up_stale_prices(seconds_ahead=pause)
+        self._give_up_stale_prices(seconds_ahead=max(0.0, self._not_before - clock.monotonic()))
         await self._commit_wave(None)
         while self._pending and not self.ports.stopping():
             left = self._not_before - clock.monotonic()

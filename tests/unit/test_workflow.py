@@ -298,6 +298,15 @@ def test_the_kill_switch_is_asked_anew_after_a_pause() -> None:
     assert run.failure is not None
 
 
+def test_a_halt_after_a_pause_of_no_length_is_recorded() -> None:
+    world = World({"A": 0.1, "B": 0.1})
+    world.script("B", outcome(SubmitKind.DEFERRED, retry_after=0.0))
+    world.sink.before = world.engage_shared
+    run = world.run()
+    assert world.states() == {"A": "accepted", "B": "halted"}
+    assert run.status is RunStatus.PARTIAL
+
+
 def test_prices_are_checked_again_at_each_claim() -> None:
     world = World({"A": 0.1, "B": 0.1})
     world.policy = evolve(world.policy, max_in_flight_orders=1)
