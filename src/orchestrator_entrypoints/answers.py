@@ -11,6 +11,7 @@ from attrs import field, frozen
 from orchestrator_core.errors import Conflict, TradingHalted
 from orchestrator_core.identifiers import RunId
 from orchestrator_core.lifecycle import OrderState, RunStatus, Tally
+from orchestrator_core.planning import SkipReason
 from orchestrator_core.runs import (
     FailureKind,
     Order,
@@ -229,8 +230,16 @@ def _note(run: Run, status: RunStatus) -> str | None:
         return None
     if status is RunStatus.RUNNING:
         return RUNNING_NOTE
-    rejected = any(order.standing.state is OrderState.REJECTED for order in run.orders or ())
-    return REJECTED_NOTE if rejected else None
+    orders = run.orders or ()
+    notes = []
+    unpriced = sum(
+        (order.skip_reason or "").startswith(SkipReason.PRICE_UNAVAILABLE) for order in orders
+    )
+    if unpriced:
+        notes.append(f"{unpriced} of {len(orders)} signals had no usable price")
+    if any(order.standing.state is OrderState.REJECTED for order in orders):
+        notes.append(REJECTED_NOTE)
+    return ". ".join(notes) or None
 
 
 def mapping_of(order: Order) -> SignalOrderMapping:

@@ -451,6 +451,7 @@ async def test_a_symbol_without_a_price_is_skipped_with_the_reason(stage: Stage)
     result = (await stage.run("AAPL", "TSLA")).json()
     assert result["status"] == "completed"
     assert result["mappings"][1]["skip_reason"] == "price_unavailable: no price"
+    assert result["note"] == "1 of 2 signals had no usable price"
     assert result["mappings"][1]["client_order_id"] is None
 
 

@@ -50,7 +50,7 @@ def guarded(handler: Handler, arguments: argparse.Namespace, console: Console) -
         console.error(f"trading is halted: {halted}{who}")
         return ExitCode.HALTED
     except PortError as error:
-        console.error(f"{error.port}: {error.cause}")
+        console.error(describe_port_error(error))
         return ExitCode.UNAVAILABLE
     except OSError as error:
         console.error(describe_os_error(error))
@@ -58,6 +58,23 @@ def guarded(handler: Handler, arguments: argparse.Namespace, console: Console) -
     except Exception as error:  # noqa: BLE001 - the outermost edge
         console.error(f"a fault of the program: {type(error).__name__}: {error}")
         return ExitCode.FAULT
+
+
+# What an operator calls the thing behind a port.
+_BEHIND = {
+    "runs": "run database",
+    "kill_switch": "kill switch's shared state",
+    "signals": "Signal Service",
+    "prices": "price store",
+    "orders": "Execution Gateway",
+    "positions": "Execution Gateway",
+    "breaker": "circuit breaker",
+}
+
+
+def describe_port_error(error: PortError) -> str:
+    """Return one line that says what did not answer, and how."""
+    return f"{_BEHIND.get(error.port, error.port)}: {error.cause}"
 
 
 def describe_os_error(error: OSError) -> str:

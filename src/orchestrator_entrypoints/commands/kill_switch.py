@@ -20,7 +20,7 @@ from orchestrator_core.kill_switch import (
 )
 from orchestrator_core.runs import OpenOrder
 from orchestrator_entrypoints.commands.console import Column, Console, Row
-from orchestrator_entrypoints.commands.edge import CommandFailure
+from orchestrator_entrypoints.commands.edge import CommandFailure, describe_port_error
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.run_output import counted_as
 from orchestrator_entrypoints.commands.session import with_orchestrator
@@ -127,7 +127,7 @@ def _release(
             )
         except OutcomeUnknown as error:
             raise CommandFailure(
-                f"{error.port}: {error.cause}: the switch may or may not halt, ask its status",
+                f"{describe_port_error(error)}: the switch may or may not halt, ask its status",
                 ExitCode.UNAVAILABLE,
             ) from error
         return await _show_status(orchestrator, console, as_json=arguments.json)

@@ -9,7 +9,7 @@ from orchestrator_core.runs import FailureKind, Run
 from orchestrator_core.workflow import execute_run
 from orchestrator_entrypoints.answers import result_of
 from orchestrator_entrypoints.commands.console import Console
-from orchestrator_entrypoints.commands.edge import CommandFailure
+from orchestrator_entrypoints.commands.edge import CommandFailure, describe_port_error
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.run_output import counted_as, write_run
 from orchestrator_entrypoints.commands.session import stop_at_signals, with_orchestrator
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         except PortError as error:
             # Raised only while nothing was sent; later the run comes back with what is known.
             raise CommandFailure(
-                f"run {run_id}: no order was sent: {error.port}: {error.cause}",
+                f"run {run_id}: no order was sent: {describe_port_error(error)}",
                 ExitCode.UNAVAILABLE,
             ) from error
         show(made, console, as_json=arguments.json)
