@@ -1,6 +1,7 @@
 import asyncio
 from uuid import uuid4
 
+import psycopg
 import pytest
 from attrs import evolve
 
@@ -79,6 +80,38 @@ async def test_after_an_engagement_no_claim_of_another_pool_is_committed(
             latch = evolve(engaged, engaged=False)
             assert await operating.swap_latch(engaged, latch)
         assert 0 < claimed < RUNS * ROUNDS
+
+
+WAITING = "SELECT count(*)::int AS n FROM pg_locks WHERE NOT granted"
+HOLD_LATCH = "SELECT FROM kill_switch_latch FOR SHARE"
+
+
+async def test_a_claim_that_comes_after_an_engagement_does_not_overtake_it(
+    database_url: str,
+) -> None:
+    # Else claims that follow each other closely keep an engagement waiting for ever.
+    async with PostgresDatabase(database_url, min_size=4) as database:
+        runs = PostgresRunRepository(database)
+        await let_trade(runs)
+        run = await started(runs, opening=an_opening(["A"]))
+        engaged = evolve(TRADING, engaged=True, epoch=TRADING.epoch + 1)
+
+        async def wait_for_waiting(count: int) -> None:
+            for _ in range(400):
+                if (await database.fetch("look", WAITING))[0]["n"] >= count:
+                    return
+                await asyncio.sleep(0.01)
+            pytest.fail("nobody waits")
+
+        async with await psycopg.AsyncConnection.connect(database_url) as claiming_before:
+            await claiming_before.execute(HOLD_LATCH)
+            engaging = asyncio.create_task(runs.swap_latch(TRADING, engaged))
+            await wait_for_waiting(1)
+            claim = WaveClaim(1, (run.ids[0],), TRADING.epoch)
+            claiming = asyncio.create_task(runs.commit_wave(run.lease, (), claim))
+            await wait_for_waiting(2)
+        assert await engaging
+        assert await claiming == ClaimAnswer(halted=True)
 
 
 async def plan(runs: PostgresRunRepository, opening: RunOpening, lease: Lease) -> PlanCommit:

@@ -243,15 +243,18 @@ class PostgresRunRepository:
         return Latch(**{**rows[0], "changed_at": time_of(rows[0]["changed_at"])})
 
     async def swap_latch(self, expected: Latch | None, new: Latch) -> bool:
-        if expected is None:
-            rows = await self._database.execute(
-                "swap_latch", statements.CREATE_LATCH, _latch_values(new)
+        swap: Statement = (statements.CREATE_LATCH, _latch_values(new))
+        if expected is not None:
+            swap = (statements.SWAP_LATCH, (*_latch_values(new), *_latch_values(expected)))
+
+        async def work(session: Session) -> bool:
+            session.may_be_committed = True
+            _, _, swapped, _ = await session.fetch_each(
+                ("BEGIN", ()), (statements.LOCK_LATCH, ()), swap, ("COMMIT", ())
             )
-        else:
-            rows = await self._database.execute(
-                "swap_latch", statements.SWAP_LATCH, (*_latch_values(new), *_latch_values(expected))
-            )
-        return bool(rows)
+            return bool(swapped)
+
+        return await self._database.run("swap_latch", work)
 
     async def check(self) -> None:
         await self._database.fetch("check", "SELECT 1 AS answers")

@@ -166,6 +166,10 @@ CREATE_LATCH: Final = """
     RETURNING true AS swapped
 """
 
+# A claim's FOR SHARE on the row joins others' that stand already: claims in close succession would
+# keep the row locked for ever. Locks on the table are given in turn: later claims wait behind this.
+LOCK_LATCH: Final = "LOCK TABLE kill_switch_latch IN EXCLUSIVE MODE"
+
 SWAP_LATCH: Final = """
     UPDATE kill_switch_latch
     SET (engaged, epoch, changed_by, reason, changed_at, breaker_seen) = (%s, %s, %s, %s, %s, %s)
