@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from orchestrator_core.identifiers import ClientOrderId, Decision, Symbol
+from orchestrator_core.identifiers import Decision, Symbol
 from orchestrator_core.limits import Denial, Limits, first_denial
 from orchestrator_core.model import NoQuote, OrderIntent, Quote, Side, Signal, SignalBatch
 from orchestrator_core.money import decimal_of
@@ -179,8 +179,3 @@ def next_wave(pending: Sequence[OrderIntent], *, max_orders: int) -> tuple[Order
         symbols.add(intent.symbol)
         wave.append(intent)
     return tuple(wave)
-
-
-def ids_of(intents: Iterable[OrderIntent]) -> tuple[ClientOrderId, ...]:
-    """Return the order ids, in order."""
-    return tuple(intent.client_order_id for intent in intents)

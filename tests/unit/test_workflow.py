@@ -8,23 +8,33 @@ from attrs import evolve
 from orchestrator_core.driver import run_sync
 from orchestrator_core.errors import (
     Conflict,
+    IllegalTransition,
     MalformedReply,
     OutcomeUnknown,
     Refused,
     TradingHalted,
     Unavailable,
 )
-from orchestrator_core.identifiers import RunId, Symbol
+from orchestrator_core.identifiers import ClientOrderId, RunId, Symbol
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.limits import Limits
-from orchestrator_core.model import NoQuote, Quote, SafetyFlags, SignalBatch
-from orchestrator_core.ports import SubmitKind
+from orchestrator_core.model import (
+    NoQuote,
+    OrderIntent,
+    OrderReport,
+    Quote,
+    SafetyFlags,
+    SignalBatch,
+)
+from orchestrator_core.ports import SubmitKind, SubmitOutcome
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.runs import (
     ClaimAnswer,
     FailureKind,
     IdempotencyKey,
     Lease,
+    PlanCommit,
+    PlanRecord,
     RunFilter,
     Settlement,
     WaveClaim,
@@ -203,7 +213,15 @@ class Flagless:
     """A gateway whose flags cannot be read."""
 
     def __init__(self, world: World) -> None:
-        self.submit, self.look_up = world.sink.submit, world.sink.look_up
+        self._sink = world.sink
+
+    async def submit(
+        self, intents: Sequence[OrderIntent], *, deadline: float
+    ) -> Sequence[SubmitOutcome]:
+        return await self._sink.submit(intents, deadline=deadline)
+
+    async def look_up(self, client_order_id: ClientOrderId) -> OrderReport | None:
+        return await self._sink.look_up(client_order_id)
 
     async def safety_flags(self) -> SafetyFlags:
         raise Unavailable("orders", "safety_flags", "no answer")
@@ -415,6 +433,71 @@ def test_prices_out_of_reach_fail_the_run() -> None:
     run = world.run()
     assert run.failure is not None
     assert run.failure.kind is FailureKind.PRICES_UNAVAILABLE
+
+
+def test_a_run_that_another_replica_took_over_sends_no_more() -> None:
+    world = World({"A": 0.1, "B": 0.1})
+    world.policy = evolve(world.policy, max_in_flight_orders=1)
+
+    def take_over() -> None:
+        run_sync(world.runs.take_over(FIRST_RUN, seconds=60))
+
+    world.sink.before = take_over
+    run = world.run()
+    assert [intent.symbol for intent in world.sink.sent] == ["A"]
+    assert world.states() == {"A": "sending", "B": "planned"}
+    assert run.status is RunStatus.RUNNING
+
+
+def test_a_sink_that_answers_out_of_order_leaves_its_wave_unknown() -> None:
+    world = World({"A": 0.1, "B": 0.1})
+    submit = world.sink.submit
+
+    class Shuffling(Flagless):
+        async def submit(
+            self, intents: Sequence[OrderIntent], *, deadline: float
+        ) -> Sequence[SubmitOutcome]:
+            return tuple(reversed(await submit(intents, deadline=deadline)))
+
+        async def safety_flags(self) -> SafetyFlags:
+            return DRY
+
+    world.set_ports(sink=Shuffling(world))
+    with pytest.raises(IllegalTransition, match="out of order"):
+        world.run()
+    assert world.states() == {"A": "unknown", "B": "unknown"}
+
+
+def test_a_store_that_claims_other_orders_is_not_obeyed() -> None:
+    world = World({"A": 0.1, "B": 0.1})
+    commit_plan = world.runs.commit_plan
+
+    class Overclaiming:
+        def __getattr__(self, name: str) -> object:
+            return getattr(world.runs, name)
+
+        async def commit_plan(
+            self, lease: Lease, record: PlanRecord, claim: WaveClaim | None
+        ) -> PlanCommit:
+            committed = await commit_plan(lease, record, claim)
+            fewer = ClaimAnswer(committed.answer.claimed[:1])
+            return evolve(committed, answer=fewer)
+
+    world.set_ports(runs=Overclaiming())
+    with pytest.raises(IllegalTransition, match="other orders"):
+        world.run()
+    assert world.sink.sent == []
+
+
+def test_a_run_waits_a_moment_for_the_orders_that_it_adopted() -> None:
+    world = World({"A": 0.1})
+    world.script("A", outcome(SubmitKind.UNKNOWN, cause="time-out"))
+    world.run()
+    started = world.clock.monotonic()
+    later = world.run()
+    assert later.status is RunStatus.RUNNING
+    waited = world.clock.monotonic() - started
+    assert world.policy.owner_wait_seconds <= waited < world.policy.owner_wait_seconds + 1
 
 
 # The run database failing at each call, before and after its effect
