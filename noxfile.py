@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from collections.abc import Sequence
+
 import nox
 
 nox.needs_version = ">=2024.10"
@@ -12,8 +14,9 @@ nox.options.reuse_existing_virtualenvs = True
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 
-def install(session: nox.Session, *groups: str) -> None:
+def install(session: nox.Session, *groups: str, options: Sequence[str] = ()) -> None:
     session.install(
+        *options,
         "-e",
         ".[service,fast,conformance]",
         *nox.project.dependency_groups(PYPROJECT, *groups),
@@ -49,6 +52,13 @@ def coverage(session: nox.Session) -> None:
     install(session, "test")
     session.run("coverage", "run", "--branch", "-m", "pytest", "-q", *session.posargs)
     session.run("coverage", "report", "--skip-covered", "--show-missing")
+
+
+@nox.session(venv_backend="uv")
+def oldest(session: nox.Session) -> None:
+    """Run every test on the oldest versions that the dependencies admit."""
+    install(session, "test", options=["--resolution", "lowest-direct"])
+    session.run("pytest", "-q", "-n", "auto", *session.posargs)
 
 
 @nox.session
