@@ -1,8 +1,7 @@
 """The project's chores: `nox -l` lists them, `nox -s tests` runs one."""
 
-from pathlib import Path
-
 from collections.abc import Sequence
+from pathlib import Path
 
 import nox
 
