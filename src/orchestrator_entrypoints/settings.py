@@ -19,13 +19,14 @@ from orchestrator_entrypoints.variables import (
     integer_from,
     mask_url,
     masked,
+    may_hold_credentials,
     one_of,
     parse_amount,
     parse_bool,
     parse_database_url,
+    parse_host,
     parse_peer_url,
     parse_plain_name,
-    parse_word,
     seconds_from,
     variable,
 )
@@ -127,7 +128,7 @@ class Settings:
     db_pool_timeout: float = variable(
         "DB_POOL_TIMEOUT", seconds_from(), "Seconds to wait for a connection", default="10"
     )
-    redis_host: str = variable("REDIS_HOST", parse_word, "Shared keys", default="localhost")
+    redis_host: str = variable("REDIS_HOST", parse_host, "Shared keys", default="localhost")
     redis_port: int = variable(
         "REDIS_PORT", integer_from(least=1, most=65_535), "Shared keys", default="6379"
     )
@@ -248,7 +249,7 @@ class Settings:
         "Deadline for a request's headers, and again for its body",
         default="10",
     )
-    host: str = variable("HOST", parse_word, "Address to listen on", default="127.0.0.1")
+    host: str = variable("HOST", parse_host, "Address to listen on", default="127.0.0.1")
     port: int = variable(
         "PORT",
         integer_from(least=0, most=65_535),
@@ -309,7 +310,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         except ValueError as problem:
             # What was expected; some parsers add what they got, which may be a secret.
             expected = str(problem).partition(", got ")[0]
-            got = "" if defined.is_secret else f", got {text.strip()[:60]!r}"
+            is_secret = defined.is_secret or may_hold_credentials(text)
+            got = "" if is_secret else f", got {text.strip()[:60]!r}"
             problems[defined.name] = f"{expected}{got}"
     settings = Settings(**values, given=frozenset(given), warnings=unknown_names(environ))
     for contradiction in _contradictions(settings):

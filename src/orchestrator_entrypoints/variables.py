@@ -69,11 +69,12 @@ def parse_plain_name(text: str) -> str:
         raise ValueError(error.problem) from None
 
 
-def parse_word(text: str) -> str:
-    """Return printable characters without spaces."""
-    if re.fullmatch(r"[\x21-\x7e]{1,255}", text):
+def parse_host(text: str) -> str:
+    """Return a host's name or address."""
+    # It is shown where the host does not answer: an address with a password is no host.
+    if re.fullmatch(r"[A-Za-z0-9._:%-]{1,255}", text):
         return text
-    raise ValueError("expected printable characters without spaces")
+    raise ValueError("expected a host's name or address, without scheme, user or port")
 
 
 def one_of(words: type[Word], fold: Callable[[str], str]) -> Callable[[str], Word]:
@@ -126,6 +127,11 @@ def mask_url(url: str) -> str:
     """
     without = re.sub(r"^([a-z]+://[^:/@]*):.*@", rf"\1:{MASK}@", url)
     return re.sub(r"(?i)([a-z]*password)=[^&]*", rf"\1={MASK}", without)
+
+
+def may_hold_credentials(text: str) -> bool:
+    """Return whether the text of a setting, right or wrong, looks like an address with a secret."""
+    return re.search(r"[@?]|://", text) is not None
 
 
 def show_plain(value: object) -> str:

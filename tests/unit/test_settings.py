@@ -165,6 +165,16 @@ def test_a_bad_secret_is_not_repeated_in_the_error() -> None:
     assert problem == "DATABASE_URL: expected postgresql://user:password@host:port/database"
 
 
+@pytest.mark.parametrize(
+    "name", ["SIGNAL_SERVICE_URL", "EXECUTION_GATEWAY_URL", "REDIS_HOST", "PORT"]
+)
+@pytest.mark.parametrize("text", ["http://joe:hush@peer:1", "redis://:hush@r", "http://h?key=hush"])
+def test_an_address_with_credentials_is_not_repeated_in_the_error(name: str, text: str) -> None:
+    (problem,) = problems_of({name: text})
+    assert problem.startswith(f"{name}: expected ")
+    assert "hush" not in problem
+
+
 def test_a_secret_keeps_its_spaces() -> None:
     assert read_settings({"REDIS_PASSWORD": " hush "}).redis_password == " hush "
 
