@@ -39,7 +39,7 @@ from orchestrator_entrypoints.observed import (
     ObservedSink,
 )
 from orchestrator_entrypoints.orchestrator import Ask, Orchestrator, StopFlag
-from orchestrator_entrypoints.settings import Settings
+from orchestrator_entrypoints.settings import Settings, SettingsError
 
 PROBE_SECONDS = 1.5
 # Connections to the gateway beside those that carry orders: probes, flags and look-ups.
@@ -70,7 +70,11 @@ class _Peers:
 
 
 def wire(settings: Settings) -> Orchestrator:
-    """Return the service that these settings describe; it has reached nothing yet."""
+    """Return the service that these settings describe; it has reached nothing yet.
+
+    Raises:
+        SettingsError: The run database's address has an option that is none.
+    """
     clock, metrics, stop = SystemClock(), Metrics(), StopFlag()
     closing = AsyncExitStack()
     stores = (_embedded if settings.embedded else _servers)(settings, clock, closing)
@@ -152,12 +156,16 @@ def _servers(settings: Settings, _clock: Clock, closing: AsyncExitStack) -> _Sto
         RedisPriceSource,
     )
 
-    database = PostgresDatabase(
-        settings.database_url,
-        min_size=settings.db_pool_min_size,
-        max_size=settings.db_pool_max_size,
-        pool_timeout=settings.db_pool_timeout,
-    )
+    try:
+        database = PostgresDatabase(
+            settings.database_url,
+            min_size=settings.db_pool_min_size,
+            max_size=settings.db_pool_max_size,
+            pool_timeout=settings.db_pool_timeout,
+        )
+    except ValueError as problem:
+        # Only the driver knows every option of an address, and it is loaded only here.
+        raise SettingsError((f"DATABASE_URL: {problem}",)) from None
     address = RedisAddress(
         host=settings.redis_host,
         port=settings.redis_port,

@@ -13,7 +13,7 @@ from orchestrator_core.halting import read_switch
 from orchestrator_core.identifiers import TradingMode
 from orchestrator_core.kill_switch import Halted, Trading
 from orchestrator_entrypoints.orchestrator import Orchestrator
-from orchestrator_entrypoints.settings import read_settings
+from orchestrator_entrypoints.settings import SettingsError, read_settings
 from orchestrator_entrypoints.wiring import request_policy, run_policy, wire
 
 pytestmark = pytest.mark.anyio
@@ -25,6 +25,13 @@ async def embedded(tmp_path: Path) -> AsyncIterator[Orchestrator]:
     orchestrator = wire(read_settings(environ))
     yield orchestrator
     await orchestrator.aclose()
+
+
+def test_a_database_address_that_the_driver_refuses_names_its_variable() -> None:
+    settings = read_settings({"DATABASE_URL": "postgresql://u:hush@h/db?no_such_option=1"})
+    with pytest.raises(SettingsError) as caught:
+        wire(settings)
+    assert str(caught.value) == "DATABASE_URL: expected a Postgres connection string or URL"
 
 
 async def verdict_of(orchestrator: Orchestrator) -> Trading | Halted:
