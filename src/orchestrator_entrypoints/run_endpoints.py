@@ -13,6 +13,7 @@ from starlette.responses import Response
 from orchestrator_core.errors import Conflict, InvalidRequest, PortError, TradingHalted
 from orchestrator_core.identifiers import RunId, StrategyId, parse_name
 from orchestrator_core.lifecycle import RunStatus
+from orchestrator_core.money import EXACT
 from orchestrator_core.record import canonical_json
 from orchestrator_core.requests import RunRequest, resolve_request
 from orchestrator_core.runs import IdempotencyKey, RunFilter
@@ -135,10 +136,12 @@ class RunEndpoints:
 def _idempotency_key(
     request: Request, resolved: RunRequest, asked: OrchestrationRequest
 ) -> IdempotencyKey | None:
-    text = request.headers.get("idempotency-key")
-    if text is None:
+    texts = request.headers.getlist("idempotency-key")
+    if not texts:
         return None
-    key = parse_name(text, field_name="Idempotency-Key", max_length=MAX_IDEMPOTENCY_KEY)
+    if len(texts) > 1:
+        raise InvalidRequest("Idempotency-Key", "expected one key")
+    key = parse_name(texts[0], field_name="Idempotency-Key", max_length=MAX_IDEMPOTENCY_KEY)
     return IdempotencyKey(key, fingerprint(resolved, asked))
 
 
@@ -160,7 +163,7 @@ def fingerprint(resolved: RunRequest, asked: OrchestrationRequest) -> str:
 
 
 def _canonical(amount: Decimal | None) -> str | None:
-    return None if amount is None else format(amount.normalize(), "f")
+    return None if amount is None else format(amount.normalize(EXACT), "f")
 
 
 def whole_number(query: QueryParams, name: str, *, default: int, least: int, most: int) -> int:

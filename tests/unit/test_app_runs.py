@@ -620,6 +620,21 @@ async def test_a_malformed_key_is_400(stage: Stage, key: bytes) -> None:
     assert await stage.stored() == 0
 
 
+async def test_two_keys_are_400(stage: Stage) -> None:
+    kind = (b"Content-Type", b"application/json")
+    headers = [kind, (b"Idempotency-Key", b"one"), (b"Idempotency-Key", b"two")]
+    response = await stage.client.post(RUN, content=b'{"symbols": ["AAPL"]}', headers=headers)
+    assert response.status_code == 400
+    assert "Idempotency-Key" in response.json()["detail"]
+    assert await stage.stored() == 0
+
+
+async def test_a_key_tells_amounts_apart_by_their_last_digit(stage: Stage) -> None:
+    first = await stage.run(capital="1000.000000000000000000000000000000001", headers=KEYED)
+    other = await stage.run(capital="1000.000000000000000000000000000000002", headers=KEYED)
+    assert (first.status_code, other.status_code) == (200, 422)
+
+
 async def test_something_unforeseen_is_500_without_internals_and_is_recorded(
     stage: Stage,
 ) -> None:
