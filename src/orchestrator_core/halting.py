@@ -209,8 +209,8 @@ def _released_by_another(shared: KillSwitchState, latch: Latch, clock: Clock) ->
 async def _take_over(
     shared: KillSwitchState, kill_switch: KillSwitch, runs: RunRepository, clock: Clock
 ) -> None:
-    # The shared state is stamped first: a crash between the two leaves a state with an epoch on a
-    # database without a latch, which the next start takes over as it stands.
+    # The shared state is stamped first: a crash between the two leaves an epoch of a latch that
+    # nobody holds, which halts until an operator initialises the switch.
     epoch = max(FIRST_EPOCH, shared.latch_epoch or 0)
     if shared.latch_epoch != epoch and not await kill_switch.stamp(shared, latch_epoch=epoch):
         return

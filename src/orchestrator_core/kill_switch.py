@@ -195,6 +195,13 @@ def judge(shared: SharedReading, latch: LatchReading) -> Verdict:
         return _in_doubt(f"state unreadable: {shared.cause}", HeldBy.SHARED, release)
     if isinstance(shared, Absent):
         return _in_doubt("state missing", HeldBy.SHARED, _INIT)
+    if isinstance(latch, Absent) and shared.latch_epoch is not None:
+        return _in_doubt(
+            f"state says ACTIVE at epoch {shared.latch_epoch} of a latch that this run database "
+            "does not hold: lost, or of another database",
+            HeldBy.LATCH,
+            _INIT,
+        )
     if isinstance(latch, Absent):
         return _in_doubt(
             "state found on a run database without a latch: it is being taken over",
