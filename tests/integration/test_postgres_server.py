@@ -76,6 +76,6 @@ def test_a_wheels_binaries_still_run_where_they_were_copied_to(tmp_path: Path) -
     found = postgres.reachable_binaries(Outsider(), tmp_path / "in", installations=[installation])
 
     assert found.is_relative_to(tmp_path / "in")
-    command = [found / "initdb", "--version"]
+    command: list[str | Path] = [found / "initdb", "--version"]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (said.returncode, said.stderr) == (0, "")
