@@ -6,7 +6,7 @@ that one: a storm of health checks costs as much as one.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from attrs import define, evolve, field, frozen
@@ -99,16 +99,16 @@ class HealthObserver:
     async def _ask_all(self) -> Observation:
         ports = self.orchestrator.ports
         reachable = asyncio.gather(
-            _answer(ports.runs.check()),
-            _answer(self.orchestrator.ask_signal_service()),
-            _answer(self.orchestrator.ask_gateway()),
+            _answer(ports.runs.check),
+            _answer(self.orchestrator.ask_signal_service),
+            _answer(self.orchestrator.ask_gateway),
         )
         (database, signals, gateway), switch, flags, orders, breaker = await asyncio.gather(
             reachable,
             self._read_switch(),
-            _answer(ports.sink.safety_flags()),
-            _answer(ports.runs.open_orders()),
-            _answer(self._read_breaker()),
+            _answer(ports.sink.safety_flags),
+            _answer(ports.runs.open_orders),
+            _answer(self._read_breaker),
         )
         observation = Observation(
             database=database,
@@ -133,7 +133,7 @@ class HealthObserver:
             reading = evolve(reading, shared=await read_shared(ports.kill_switch))
             reading = evolve(reading, latch=await read_latch(ports.runs))
 
-        await _answer(read_both())
+        await _answer(read_both)
         return reading
 
     async def _read_breaker(self) -> Breaker | None:
@@ -150,9 +150,9 @@ class HealthObserver:
             metrics.orders_open.set(len(observation.open_orders))
 
 
-async def _answer(question: Awaitable[Found]) -> Found | Problem:
+async def _answer(ask: Callable[[], Awaitable[Found]]) -> Found | Problem:
     """Return the answer, or the problem; at the deadline even if the question cannot be stopped."""
-    task = asyncio.ensure_future(_caught(question))
+    task = asyncio.ensure_future(_caught(ask))
     await asyncio.wait({task}, timeout=PROBE_SECONDS)
     if task.done():
         return task.result()
@@ -160,9 +160,9 @@ async def _answer(question: Awaitable[Found]) -> Found | Problem:
     return Problem(NO_ANSWER)
 
 
-async def _caught(question: Awaitable[Found]) -> Found | Problem:
+async def _caught(ask: Callable[[], Awaitable[Found]]) -> Found | Problem:
     try:
-        return await question
+        return await ask()
     except PortError as error:
         return Problem(error.cause)
     except Exception as error:  # noqa: BLE001 - the edge of a probe: health answers whatever breaks
