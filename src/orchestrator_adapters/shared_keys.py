@@ -13,6 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from orchestrator_adapters.strict_json import parse_strictly
 from orchestrator_core.errors import MalformedReply
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.kill_switch import (
@@ -78,44 +79,12 @@ def parse_object(text: Text, *, exact_numbers: bool = False) -> Json:
         exact_numbers: Read fractions as `Decimal` instead of float.
 
     Raises:
-        ValueError: Not UTF-8, not JSON, not an object, or a name given twice.
+        ValueError: As `parse_strictly`, or it is no object.
     """
-    try:
-        document = json.loads(
-            text.decode("utf-8") if isinstance(text, bytes) else text,
-            object_pairs_hook=_distinct,
-            parse_constant=_refuse_constant,
-            parse_float=Decimal if exact_numbers else _finite,
-        )
-    except UnicodeDecodeError:
-        raise ValueError("not UTF-8") from None
-    except json.JSONDecodeError:
-        raise ValueError("not JSON") from None
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    except ArithmeticError:
-        raise ValueError("holds a number out of range") from None
+    document = parse_strictly(text, exact_numbers=exact_numbers)
     if not isinstance(document, dict):
         raise ValueError("not a JSON object")
     return document
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> Json:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a name is given twice")
-    return document
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"holds {name}")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("holds a number out of range")
-    return number
 
 
 def encode_object(document: Mapping[str, Any]) -> str:

@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from math import isfinite
 from typing import Any, NoReturn
 
+from orchestrator_adapters.strict_json import parse_strictly
 from orchestrator_core.errors import InvalidRequest
 from orchestrator_core.identifiers import Symbol, is_canonical_symbol
 from orchestrator_core.money import MAX_DIGITS, decimal_of
@@ -37,37 +37,12 @@ def parse_json(body: bytes) -> Any:
     """Return the document.
 
     Raises:
-        NotAsAgreed: It is not JSON, holds NaN or an infinity, or an object with a key twice.
+        NotAsAgreed: As `parse_strictly` refuses it.
     """
     try:
-        return json.loads(
-            body.decode("utf-8"),
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-            object_pairs_hook=_distinct,
-        )
-    except NotAsAgreed:
-        raise
-    except (ValueError, RecursionError):
-        raise NotAsAgreed("", "the answer is not JSON") from None
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise NotAsAgreed("", f"the answer holds {text}")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not isfinite(number):
-        raise NotAsAgreed("", "the answer holds a number beyond all bounds")
-    return number
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise NotAsAgreed("", "the answer holds an object with a key twice")
-    return fields
+        return parse_strictly(body)
+    except ValueError as problem:
+        raise NotAsAgreed("the answer", str(problem)) from None
 
 
 def an_object(value: Any, path: str) -> dict[str, Any]:
