@@ -40,9 +40,13 @@ class ServiceAuth(httpx.Auth):
     nonce: Callable[[], str] = _fresh_nonce
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the headers and send."""
-        request.headers.update(self.headers_for(request))
+        """Sign and send."""
+        self.sign(request)
         yield request
+
+    def sign(self, request: httpx.Request) -> None:
+        """Put the headers that authenticate it into a request whose body is at hand."""
+        request.headers.update(self.headers_for(request))
 
     def headers_for(self, request: httpx.Request) -> dict[str, str]:
         """Return the headers that authenticate a request whose body is at hand."""

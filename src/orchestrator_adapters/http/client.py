@@ -210,7 +210,7 @@ class PeerClient:
             extensions=self._extensions,
         )
         if self._auth is not None:
-            request.headers.update(self._auth.headers_for(request))
+            self._auth.sign(request)
         try:
             async with asyncio.timeout(seconds):
                 response = await transport.handle_async_request(request)
