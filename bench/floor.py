@@ -63,7 +63,7 @@ class Floor:
     """One process with what a run needs at hand."""
 
     def __init__(self, peers_port: int, redis_port: int, dsn: str) -> None:
-        self._peers_port, self._redis_port, self._dsn = peers_port, redis_port, dsn
+        self._redis_port, self._dsn = redis_port, dsn
         self._http = LeanClient("127.0.0.1", peers_port)
         self._idle: list[tuple[psycopg.AsyncConnection[Any], LeanRedis]] = []
 
