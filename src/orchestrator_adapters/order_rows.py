@@ -16,7 +16,7 @@ from orchestrator_core.identifiers import ClientOrderId, RunId, Symbol
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.model import OrderIntent, OrderReport, OrderType, Side, Signal, TimeInForce
 from orchestrator_core.money import ZERO
-from orchestrator_core.runs import Order, Owner
+from orchestrator_core.orders import Order, Owner
 
 ORDER_COLUMNS = (
     "run_id",

@@ -28,18 +28,9 @@ from orchestrator_core.record import (
     encode_request,
     encode_snapshot,
 )
-from orchestrator_core.runs import (
-    FailureKind,
-    Order,
-    PlanRecord,
-    Run,
-    RunFailure,
-    RunOpening,
-    RunSummary,
-    Settlement,
-    duration_between,
-    settle,
-)
+from orchestrator_core.commits import PlanRecord, RunOpening
+from orchestrator_core.orders import Order, Settlement, settle
+from orchestrator_core.runs import FailureKind, Run, RunFailure, RunSummary, duration_between
 
 
 class Row(Protocol):

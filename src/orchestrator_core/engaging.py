@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from attrs import evolve, frozen
 
+from orchestrator_core.commits import OpenOrder
 from orchestrator_core.errors import (
     InvalidRequest,
     OutcomeUnknown,
@@ -34,7 +35,6 @@ from orchestrator_core.kill_switch import (
 )
 from orchestrator_core.lifecycle import IN_FLIGHT
 from orchestrator_core.ports import Clock, KillSwitch, RunRepository
-from orchestrator_core.runs import OpenOrder
 
 BARRIER_POLL_SECONDS = 0.02
 MAX_SWAPS = 8

@@ -14,29 +14,25 @@ from typing import TypeVar
 
 from attrs import define, evolve, field
 
+from orchestrator_core.commits import (
+    ClaimAnswer,
+    Lease,
+    PlanRecord,
+    RunClosing,
+    RunOpening,
+    WaveClaim,
+)
 from orchestrator_core.errors import IllegalTransition, OutcomeUnknown, PortError
 from orchestrator_core.halting import read_shared
 from orchestrator_core.identifiers import ClientOrderId
 from orchestrator_core.kill_switch import Halted, Latch, judge
 from orchestrator_core.lifecycle import OPEN, OrderState, advance
 from orchestrator_core.model import OrderIntent, Quote
+from orchestrator_core.orders import Order, Settlement, settle
 from orchestrator_core.planning import next_wave, price_problem
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import RunPorts, SubmitKind, SubmitOutcome
-from orchestrator_core.runs import (
-    ClaimAnswer,
-    FailureKind,
-    Lease,
-    Order,
-    PlanRecord,
-    Run,
-    RunClosing,
-    RunFailure,
-    RunOpening,
-    Settlement,
-    WaveClaim,
-    settle,
-)
+from orchestrator_core.runs import FailureKind, Run, RunFailure
 
 Answer = TypeVar("Answer")
 

@@ -6,6 +6,7 @@
 What happens from the committed plan on stands in `orchestrator_core.waves`.
 """
 
+from orchestrator_core.commits import EarlierRun, IdempotencyKey, Lease, PlanRecord, RunOpening
 from orchestrator_core.errors import (
     IllegalTransition,
     LeaseLost,
@@ -23,16 +24,7 @@ from orchestrator_core.planning import PlanningPolicy, Snapshot, plan_orders
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import RunPorts
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.runs import (
-    EarlierRun,
-    FailureKind,
-    IdempotencyKey,
-    Lease,
-    PlanRecord,
-    Run,
-    RunFailure,
-    RunOpening,
-)
+from orchestrator_core.runs import FailureKind, Run, RunFailure
 from orchestrator_core.signals import check_batch
 from orchestrator_core.sizing import SizingPolicy
 from orchestrator_core.waves import WaveSender

@@ -12,14 +12,8 @@ from orchestrator_core.errors import Conflict, TradingHalted
 from orchestrator_core.identifiers import RunId
 from orchestrator_core.lifecycle import OrderState, RunStatus, Tally
 from orchestrator_core.planning import SkipReason
-from orchestrator_core.runs import (
-    FailureKind,
-    Order,
-    RecordedOutcome,
-    Run,
-    RunFailure,
-    RunPage,
-)
+from orchestrator_core.orders import Order
+from orchestrator_core.runs import FailureKind, RecordedOutcome, Run, RunFailure, RunPage
 from orchestrator_entrypoints.wire import (
     JsonObject,
     OrchestrationResult,

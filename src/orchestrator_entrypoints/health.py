@@ -17,7 +17,7 @@ from orchestrator_core.kill_switch import Halted, Trading, Unreadable
 from orchestrator_core.model import SafetyFlags
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import Breaker, BreakerState
-from orchestrator_core.runs import OpenOrder
+from orchestrator_core.commits import OpenOrder
 from orchestrator_entrypoints.logs import log_event
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.wire import HealthWord

@@ -40,21 +40,19 @@ from orchestrator_core.ports import (
     SwitchChange,
 )
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.runs import (
+from orchestrator_core.commits import (
     ClaimAnswer,
     EarlierRun,
     Lease,
     OpenOrder,
     PlanCommit,
     PlanRecord,
-    Run,
     RunClosing,
-    RunFilter,
     RunOpening,
-    RunPage,
-    Settlement,
     WaveClaim,
 )
+from orchestrator_core.orders import Settlement
+from orchestrator_core.runs import Run, RunFilter, RunPage
 from orchestrator_entrypoints.logs import log_event
 from orchestrator_entrypoints.metrics import Metrics
 

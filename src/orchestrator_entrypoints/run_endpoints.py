@@ -16,7 +16,8 @@ from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.money import EXACT
 from orchestrator_core.record import canonical_json
 from orchestrator_core.requests import RunRequest, resolve_request
-from orchestrator_core.runs import IdempotencyKey, RunFilter
+from orchestrator_core.commits import IdempotencyKey
+from orchestrator_core.runs import RunFilter
 from orchestrator_entrypoints.answers import (
     Answer,
     answer_conflict,

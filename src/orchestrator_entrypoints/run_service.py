@@ -20,7 +20,8 @@ from orchestrator_core.errors import (
 from orchestrator_core.identifiers import RunId
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.runs import IdempotencyKey, Run
+from orchestrator_core.commits import IdempotencyKey
+from orchestrator_core.runs import Run
 from orchestrator_core.workflow import execute_run
 from orchestrator_entrypoints.logs import RUN_ID, log_event
 from orchestrator_entrypoints.orchestrator import Orchestrator

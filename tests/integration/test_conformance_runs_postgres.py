@@ -11,7 +11,7 @@ from orchestrator_adapters.postgres.database import PostgresDatabase
 from orchestrator_adapters.postgres.migrate import upgrade
 from orchestrator_adapters.postgres.runs import PostgresRunRepository
 from orchestrator_core.identifiers import RunId
-from orchestrator_core.runs import Lease
+from orchestrator_core.commits import Lease
 from tests.servers.postgres import PostgresServer
 
 LEASE_SECONDS = 90.0

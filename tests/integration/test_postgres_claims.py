@@ -20,16 +20,16 @@ from orchestrator_adapters.postgres.database import PostgresDatabase, Session
 from orchestrator_adapters.postgres.runs import PostgresRunRepository
 from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.lifecycle import OrderState, RunStatus
-from orchestrator_core.runs import (
+from orchestrator_core.commits import (
     ClaimAnswer,
     Lease,
     PlanCommit,
-    Run,
     RunClosing,
     RunOpening,
-    Settlement,
     WaveClaim,
 )
+from orchestrator_core.orders import Settlement
+from orchestrator_core.runs import Run
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ from orchestrator_core.kill_switch import (
     Latch,
 )
 from orchestrator_core.ports import Clock, SwitchChange
-from orchestrator_core.runs import OpenOrder
+from orchestrator_core.commits import OpenOrder
 
 Answer = TypeVar("Answer")
 

@@ -11,7 +11,7 @@ from orchestrator_adapters.sqlite.database import SqliteDatabase
 from orchestrator_adapters.sqlite.runs import SqliteRunRepository
 from orchestrator_core.identifiers import RunId
 from orchestrator_core.record import encode_time
-from orchestrator_core.runs import Lease
+from orchestrator_core.commits import Lease
 from tests.unit.builders import NOW
 
 LEASE_SECONDS = 90.0

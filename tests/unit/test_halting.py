@@ -44,7 +44,8 @@ from orchestrator_core.model import OrderIntent, OrderReport, SafetyFlags, Signa
 from orchestrator_core.planning import plan_orders
 from orchestrator_core.ports import RunPorts, SubmitOutcome
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.runs import Lease, PlanRecord, RunOpening, Settlement, WaveClaim
+from orchestrator_core.commits import Lease, PlanRecord, RunOpening, WaveClaim
+from orchestrator_core.orders import Settlement
 from tests.unit.builders import NOW, TODAY, a_policy, a_quote, a_signal, a_snapshot
 from tests.unit.faults import Calls, Failing, InterruptedKillSwitch, InterruptedRuns
 

@@ -25,7 +25,8 @@ from orchestrator_core.model import Quote, SafetyFlags, SignalBatch
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import RunPorts
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.runs import Order, Run, RunFilter
+from orchestrator_core.orders import Order
+from orchestrator_core.runs import Run, RunFilter
 from orchestrator_core.workflow import execute_run
 from tests.unit.builders import NOW, a_batch, a_signal
 

@@ -28,17 +28,16 @@ from orchestrator_core.model import (
 )
 from orchestrator_core.ports import SubmitKind, SubmitOutcome
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.runs import (
+from orchestrator_core.commits import (
     ClaimAnswer,
-    FailureKind,
     IdempotencyKey,
     Lease,
     PlanCommit,
     PlanRecord,
-    RunFilter,
-    Settlement,
     WaveClaim,
 )
+from orchestrator_core.orders import Settlement
+from orchestrator_core.runs import FailureKind, RunFilter
 from tests.unit.builders import a_batch, a_signal
 from tests.unit.world import DRY, World, accepted, outcome
 

@@ -21,7 +21,8 @@ from orchestrator_core.model import OrderIntent, OrderReport, Quote, SafetyFlags
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import RunPorts, RunRepository, SubmitKind, SubmitOutcome
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.runs import IdempotencyKey, Run
+from orchestrator_core.commits import IdempotencyKey
+from orchestrator_core.runs import Run
 from orchestrator_core.workflow import execute_run
 from tests.unit.builders import NOW, a_batch, a_request, a_signal
 

@@ -19,19 +19,17 @@ from orchestrator_core.model import OrderReport, Quote, Signal, SignalBatch
 from orchestrator_core.planning import PlanningPolicy, Snapshot, plan_orders
 from orchestrator_core.ports import RunRepository
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.runs import (
+from orchestrator_core.commits import (
     ClaimAnswer,
     IdempotencyKey,
     Lease,
-    Order,
     PlanRecord,
-    Run,
     RunClosing,
-    RunFailure,
     RunOpening,
-    Settlement,
     WaveClaim,
 )
+from orchestrator_core.orders import Order, Settlement
+from orchestrator_core.runs import Run, RunFailure
 from orchestrator_core.sizing import SizingPolicy
 
 Answer = TypeVar("Answer")

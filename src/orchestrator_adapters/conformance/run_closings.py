@@ -26,18 +26,9 @@ from orchestrator_adapters.conformance.run_cases import (
 from orchestrator_core.errors import IllegalTransition, LeaseLost
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
 from orchestrator_core.lifecycle import OrderState, RunStatus
-from orchestrator_core.runs import (
-    FailureKind,
-    Order,
-    Run,
-    RunClosing,
-    RunFailure,
-    RunFilter,
-    RunOpening,
-    RunSummary,
-    Settlement,
-    settle,
-)
+from orchestrator_core.commits import RunClosing, RunOpening
+from orchestrator_core.orders import Order, Settlement, settle
+from orchestrator_core.runs import FailureKind, Run, RunFailure, RunFilter, RunSummary
 
 S = OrderState
 LATER = END + timedelta(minutes=1)

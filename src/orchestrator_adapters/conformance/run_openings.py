@@ -23,16 +23,8 @@ from orchestrator_adapters.conformance.run_cases import (
 from orchestrator_core.errors import Conflict, IllegalTransition, LeaseLost
 from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.lifecycle import OrderState, RunStatus
-from orchestrator_core.runs import (
-    EarlierRun,
-    FailureKind,
-    Lease,
-    Run,
-    RunFailure,
-    RunFilter,
-    RunOpening,
-    WaveClaim,
-)
+from orchestrator_core.commits import EarlierRun, Lease, RunOpening, WaveClaim
+from orchestrator_core.runs import FailureKind, Run, RunFailure, RunFilter
 
 DOWN = RunFailure(FailureKind.SIGNALS_UNAVAILABLE, "signals down")
 

@@ -29,7 +29,8 @@ from orchestrator_core.identifiers import StrategyId, Symbol
 from orchestrator_core.lifecycle import HOLDS_ID, OrderState, RunStatus
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import Signal
-from orchestrator_core.runs import Lease, Order, Owner, PlanCommit, PlanRecord, WaveClaim, order_of
+from orchestrator_core.commits import Lease, PlanCommit, PlanRecord, WaveClaim
+from orchestrator_core.orders import Order, Owner, order_of
 
 S = OrderState
 FREE = [S.NOT_PLACED, S.HALTED]

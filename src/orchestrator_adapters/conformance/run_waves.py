@@ -27,7 +27,8 @@ from orchestrator_core.identifiers import ClientOrderId
 from orchestrator_core.kill_switch import Latch
 from orchestrator_core.lifecycle import IN_FLIGHT, ORDER_TRANSITIONS, OrderState
 from orchestrator_core.model import OrderReport
-from orchestrator_core.runs import ClaimAnswer, OpenOrder, Settlement, WaveClaim
+from orchestrator_core.commits import ClaimAnswer, OpenOrder, WaveClaim
+from orchestrator_core.orders import Settlement
 
 S = OrderState
 

@@ -20,26 +20,20 @@ from orchestrator_core.identifiers import ClientOrderId, RunId
 from orchestrator_core.kill_switch import Latch
 from orchestrator_core.lifecycle import HOLDS_ID, OrderState, RunStatus, advance
 from orchestrator_core.ports import Clock
-from orchestrator_core.runs import (
+from orchestrator_core.commits import (
     ClaimAnswer,
     EarlierRun,
     IdempotencyKey,
     Lease,
     OpenOrder,
-    Order,
-    Owner,
     PlanCommit,
     PlanRecord,
-    Run,
     RunClosing,
-    RunFilter,
     RunOpening,
-    RunPage,
-    RunSummary,
-    Settlement,
     WaveClaim,
-    order_of,
 )
+from orchestrator_core.orders import Order, Owner, Settlement, order_of
+from orchestrator_core.runs import Run, RunFilter, RunPage, RunSummary
 
 
 @define(eq=False)

@@ -30,7 +30,8 @@ from orchestrator_core.lifecycle import HOLDS_ID, ORDER_TRANSITIONS, OrderState,
 from orchestrator_core.model import OrderIntent, OrderReport, Side, Signal
 from orchestrator_core.money import ZERO
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.runs import Order, RecordedOutcome, Run, Settlement
+from orchestrator_core.orders import Order, Settlement
+from orchestrator_core.runs import RecordedOutcome, Run
 
 Row = Mapping[str, Any]
 

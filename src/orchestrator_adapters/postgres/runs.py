@@ -54,23 +54,19 @@ from orchestrator_core.identifiers import ClientOrderId, RunId
 from orchestrator_core.kill_switch import Latch
 from orchestrator_core.lifecycle import OrderState, RunStatus
 from orchestrator_core.record import canonical_json, decode_request
-from orchestrator_core.runs import (
+from orchestrator_core.commits import (
     ClaimAnswer,
     EarlierRun,
     Lease,
     OpenOrder,
-    Order,
     PlanCommit,
     PlanRecord,
-    Run,
     RunClosing,
-    RunFilter,
     RunOpening,
-    RunPage,
-    Settlement,
     WaveClaim,
-    order_of,
 )
+from orchestrator_core.orders import Order, Settlement, order_of
+from orchestrator_core.runs import Run, RunFilter, RunPage
 
 _REGISTERED: Final = text_array(sorted(state.value for state in REGISTERED_OPEN))
 

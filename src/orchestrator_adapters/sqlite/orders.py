@@ -32,7 +32,8 @@ from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import ClientOrderId, RunId
 from orchestrator_core.lifecycle import HOLDS_ID, OrderState, advance
 from orchestrator_core.record import encode_time
-from orchestrator_core.runs import OpenOrder, Order, Owner, PlanRecord, Settlement, order_of
+from orchestrator_core.commits import OpenOrder, PlanRecord
+from orchestrator_core.orders import Order, Owner, Settlement, order_of
 
 _INT64 = 2**63
 

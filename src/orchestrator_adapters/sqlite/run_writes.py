@@ -37,20 +37,19 @@ from orchestrator_core.identifiers import RunId
 from orchestrator_core.kill_switch import Latch
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.record import canonical_json
-from orchestrator_core.runs import (
+from orchestrator_core.commits import (
     ClaimAnswer,
     EarlierRun,
     IdempotencyKey,
     Lease,
     PlanCommit,
     PlanRecord,
-    Run,
     RunClosing,
-    RunFailure,
     RunOpening,
-    Settlement,
     WaveClaim,
 )
+from orchestrator_core.orders import Settlement
+from orchestrator_core.runs import Run, RunFailure
 
 # All of a run but its snapshot, which is long and read by replays alone.
 _SELECT_RUN = (

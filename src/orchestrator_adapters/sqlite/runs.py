@@ -11,21 +11,19 @@ from orchestrator_adapters.sqlite.orders import open_orders
 from orchestrator_core.identifiers import RunId
 from orchestrator_core.kill_switch import Latch
 from orchestrator_core.ports import Clock
-from orchestrator_core.runs import (
+from orchestrator_core.commits import (
     ClaimAnswer,
     EarlierRun,
     Lease,
     OpenOrder,
     PlanCommit,
     PlanRecord,
-    Run,
     RunClosing,
-    RunFilter,
     RunOpening,
-    RunPage,
-    Settlement,
     WaveClaim,
 )
+from orchestrator_core.orders import Settlement
+from orchestrator_core.runs import Run, RunFilter, RunPage
 
 PORT = "runs"
 

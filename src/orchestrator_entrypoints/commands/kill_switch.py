@@ -18,7 +18,7 @@ from orchestrator_core.kill_switch import (
     Latch,
     Trading,
 )
-from orchestrator_core.runs import OpenOrder
+from orchestrator_core.commits import OpenOrder
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure, describe_port_error
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
