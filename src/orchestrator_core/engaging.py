@@ -8,9 +8,11 @@ latch last. Whoever moves the latch does so by compare-and-set, and is told when
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from attrs import evolve, frozen
 
+from orchestrator_core.canceling import Canceling, cancel_live_orders
 from orchestrator_core.commits import OpenOrder
 from orchestrator_core.errors import (
     InvalidRequest,
@@ -20,6 +22,7 @@ from orchestrator_core.errors import (
     Unavailable,
 )
 from orchestrator_core.halting import ask_shared, read_latch
+from orchestrator_core.history import entry_of_disengagement, entry_of_engagement
 from orchestrator_core.kill_switch import (
     FIRST_EPOCH,
     Absent,
@@ -34,7 +37,7 @@ from orchestrator_core.kill_switch import (
     judge,
 )
 from orchestrator_core.lifecycle import IN_FLIGHT
-from orchestrator_core.ports import Clock, KillSwitch, RunRepository
+from orchestrator_core.ports import Clock, KillSwitch, OrderSink, RunRepository
 
 BARRIER_POLL_SECONDS = 0.02
 MAX_SWAPS = 8
@@ -53,6 +56,8 @@ class EngageAnswer:
         in_flight: Orders SENDING or UNKNOWN when the wait ended.
         unresolved: Orders that wait for an operator.
         cause: What failed, where a store does not hold.
+        canceling: What became of the requests to cancel live orders; None where none were asked
+            for.
     """
 
     state: KillSwitchState | None
@@ -63,6 +68,7 @@ class EngageAnswer:
     in_flight: tuple[OpenOrder, ...]
     unresolved: tuple[OpenOrder, ...]
     cause: str | None = None
+    canceling: Canceling | None = None
 
 
 class AlreadyInState(InvalidRequest):
@@ -76,8 +82,12 @@ async def engage(
     runs: RunRepository,
     clock: Clock,
     wait_seconds: float,
+    cancel_at: OrderSink | None = None,
 ) -> EngageAnswer:
     """Stop all trading, then wait until nothing is on the wire.
+
+    Where the switch stands engaged already and `cancel_at` is given, live orders are canceled all
+    the same: that is what was asked for.
 
     Args:
         engagement: Who stops, and why.
@@ -85,14 +95,16 @@ async def engage(
         runs: The run database, which holds the latch and the orders.
         clock: Waits between looks.
         wait_seconds: How long to wait for orders in flight.
+        cancel_at: The gateway that live orders are to be canceled at, once none can start.
 
     Raises:
         AlreadyInState: Both stores were engaged already, and stay so.
     """
     halves = await _engage_both(engagement, kill_switch, runs)
-    if halves.stood:
+    if halves.stood and cancel_at is None:
         raise AlreadyInState("kill_switch", "the kill switch is engaged already")
     drained, in_flight, unresolved = await _drain(runs, clock, wait_seconds)
+    canceling = None if cancel_at is None else await cancel_live_orders(cancel_at, runs)
     return EngageAnswer(
         state=halves.state,
         latch=halves.latch,
@@ -102,6 +114,7 @@ async def engage(
         in_flight=in_flight,
         unresolved=unresolved,
         cause="; ".join(halves.causes) or None,
+        canceling=canceling,
     )
 
 
@@ -161,6 +174,10 @@ async def _engage_each(
         epoch = None if latch is None else latch.epoch
         change = await kill_switch.engage(engagement, latch_epoch=epoch)
         state, state_stood = change.state, not change.changed
+        if latch is not None and latch_stood and change.changed:
+            # The latch told of an earlier engagement; this one is a change of its own.
+            with suppress(PortError):
+                await runs.swap_latch(latch, latch, entry=entry_of_engagement(engagement))
     except PortError as error:
         causes.append(f"shared state: {error.cause}")
     return _Halves(latch, state, latch_stood and state_stood, tuple(causes))
@@ -186,7 +203,8 @@ async def _raise_latch(engagement: Engagement, runs: RunRepository) -> tuple[Lat
                 changed_at=engagement.at,
                 breaker_seen=current is not None and current.breaker_seen,
             )
-        if await runs.swap_latch(current, raised):
+        entry = None if stood else entry_of_engagement(engagement)
+        if await runs.swap_latch(current, raised, entry=entry):
             return raised, stood
     raise Unavailable("runs", "swap_latch", "the latch keeps changing under us")
 
@@ -291,7 +309,8 @@ async def _release(
         breaker_seen=latch is not None and latch.breaker_seen,
     )
     try:
-        swapped = await runs.swap_latch(latch, released)
+        entry = entry_of_disengagement(disengagement)
+        swapped = await runs.swap_latch(latch, released, entry=entry)
     except Unavailable as error:
         cause = f"{error.cause}; the shared state is disengaged, and the latch follows it"
         raise OutcomeUnknown(error.port, error.operation, cause) from error

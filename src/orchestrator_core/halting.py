@@ -14,6 +14,7 @@ from orchestrator_core.errors import (
     TradingHalted,
     Unavailable,
 )
+from orchestrator_core.history import entry_of_engaged_state, entry_of_released_state
 from orchestrator_core.kill_switch import (
     FIRST_EPOCH,
     Absent,
@@ -28,6 +29,7 @@ from orchestrator_core.kill_switch import (
     Verdict,
     judge,
 )
+from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import (
     Breaker,
     BreakerState,
@@ -37,6 +39,7 @@ from orchestrator_core.ports import (
     RunPorts,
     RunRepository,
 )
+from orchestrator_core.requests import RunRequest
 
 
 @frozen
@@ -169,10 +172,12 @@ async def follow(
                 await _take_over(shared, kill_switch, runs, clock)
             case FollowUp.ENGAGE_LATCH | FollowUp.RAISE_LATCH, Latch():
                 raised = _raised_by_another(shared, latch, clock)
-                if await runs.swap_latch(latch, raised):
+                entry = None if latch.engaged else entry_of_engaged_state(shared)
+                if await runs.swap_latch(latch, raised, entry=entry):
                     await kill_switch.stamp(shared, latch_epoch=raised.epoch)
             case FollowUp.RELEASE_LATCH, Latch():
-                await runs.swap_latch(latch, _released_by_another(shared, latch, clock))
+                released = _released_by_another(shared, latch, clock)
+                await runs.swap_latch(latch, released, entry=entry_of_released_state(shared))
             case FollowUp.STAMP_SHARED, Latch():
                 await kill_switch.stamp(shared, latch_epoch=latch.epoch)
             case _:
@@ -225,4 +230,16 @@ async def _take_over(
             reason=(shared.engagement_reason if engaged else None) or "taken over as found",
             changed_at=clock.now(),
         ),
+        entry=entry_of_engaged_state(shared) if engaged else entry_of_released_state(shared),
     )
+
+
+async def distrust_gateway(request: RunRequest, ports: RunPorts, policy: RunPolicy) -> str | None:
+    """Say why the gateway must not be given an order of this request, or return None."""
+    if request.dry_run:
+        return None
+    try:
+        flags = await ports.sink.safety_flags()
+    except PortError as error:
+        return policy.distrust_silence(error.cause)
+    return policy.distrust_flags(flags)

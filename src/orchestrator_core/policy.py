@@ -22,6 +22,8 @@ class RunPolicy:
         lease_seconds: Outlasts the longest wave; see `RunOpening`.
         persist_seconds: How long outcomes of sent orders are tried to be recorded.
         owner_wait_seconds: How long a run waits for the orders that it adopted.
+        unresolved_after_seconds: Age of a claim whose order is still UNKNOWN at which it is left
+            to an operator; outlasts by far the time that a try may be in flight.
         code_version: Version that decides.
     """
 
@@ -36,6 +38,7 @@ class RunPolicy:
     lease_seconds: float = 90.0
     persist_seconds: float = 20.0
     owner_wait_seconds: float = 10.0
+    unresolved_after_seconds: float = 300.0
 
     @property
     def mode(self) -> TradingMode:

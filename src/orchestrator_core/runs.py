@@ -24,6 +24,7 @@ class FailureKind(StrEnum):
     GATEWAY_UNAVAILABLE = "gateway_unavailable"
     GATEWAY_UNSAFE = "gateway_unsafe"
     HALTED = "halted"
+    BUDGET_UNAVAILABLE = "budget_unavailable"
     DATABASE_UNAVAILABLE = "database_unavailable"
     STOPPED = "stopped"
     ABANDONED = "abandoned"

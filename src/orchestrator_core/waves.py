@@ -2,48 +2,36 @@
 
 Two rules are kept here. No order is submitted before its run, its plan and its own SENDING row are
 committed: the sink is only ever given what a claim answered. And what may have been sent is never
-recorded as anything but what is known of it: an outcome that is not known is UNKNOWN.
+recorded as anything but what is known of it: an outcome that is not known is UNKNOWN, and after a
+second try no refusal says anything of the first.
 
 A claim also records the outcomes of the wave before, so a wave costs one commit. Before each claim
 the kill switch is asked and the age of each price is checked again.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import TypeVar
 
-from attrs import define, evolve, field
+from attrs import define, field
 
-from orchestrator_core.commits import (
-    ClaimAnswer,
-    Lease,
-    PlanRecord,
-    RunClosing,
-    RunOpening,
-    WaveClaim,
-)
+from orchestrator_core.commits import ClaimAnswer, Lease, PlanRecord, RunClosing, WaveClaim
 from orchestrator_core.errors import IllegalTransition, OutcomeUnknown, PortError
 from orchestrator_core.halting import read_shared
 from orchestrator_core.identifiers import ClientOrderId
 from orchestrator_core.kill_switch import Halted, Latch, judge
-from orchestrator_core.lifecycle import OPEN, OrderState, advance
+from orchestrator_core.lifecycle import OPEN, OrderState
 from orchestrator_core.model import OrderIntent, Quote
-from orchestrator_core.orders import Order, Settlement, settle
-from orchestrator_core.planning import next_wave, price_problem
+from orchestrator_core.orders import Order, Settlement
+from orchestrator_core.outcomes import settlement_of_retry, settlement_of_try, stopping_outcome
+from orchestrator_core.planning import Snapshot, next_wave, price_problem
 from orchestrator_core.policy import RunPolicy
-from orchestrator_core.ports import RunPorts, SubmitKind, SubmitOutcome
+from orchestrator_core.ports import Allowance, RunPorts, SubmitKind, SubmitOutcome
+from orchestrator_core.run_book import RunBook
 from orchestrator_core.runs import FailureKind, Run, RunFailure
 
 Answer = TypeVar("Answer")
-
-STATE_AFTER = {
-    SubmitKind.ACCEPTED: OrderState.ACCEPTED,
-    SubmitKind.REJECTED: OrderState.REJECTED,
-    SubmitKind.NOT_PLACED: OrderState.NOT_PLACED,
-    SubmitKind.CONFLICT: OrderState.CONFLICT,
-    SubmitKind.UNKNOWN: OrderState.UNKNOWN,
-    SubmitKind.DEFERRED: OrderState.PLANNED,
-}
 
 # Something of the run is, or may be, at the gateway, or another run's order stands for it.
 PLACED = OPEN | {OrderState.ACCEPTED, OrderState.REJECTED, OrderState.ADOPTED}
@@ -52,6 +40,8 @@ FIRST_RETRY_SECONDS = 0.05
 LAST_RETRY_SECONDS = 2.0
 PACE_SLICE_SECONDS = 0.5
 DEFAULT_PAUSE_SECONDS = 1.0
+# Until recovery may look for an order whose outcome is not known.
+FIRST_LOOK_SECONDS = 1.0
 
 
 @define
@@ -59,22 +49,19 @@ class WaveSender:
     """One run's orders under way.
 
     Attributes:
+        latch: As the guard read it; None where nothing may be sent.
         has_claimed: Something may have been sent.
     """
 
-    opening: RunOpening
+    book: RunBook
     lease: Lease
-    latch: Latch
+    latch: Latch | None
     ports: RunPorts
     policy: RunPolicy
-    has_claimed: bool = field(default=False, init=False)
-    _record: PlanRecord | None = field(default=None, init=False)
-    _stored: tuple[Order, ...] | None = field(default=None, init=False)
-    _orders: dict[ClientOrderId, Order] = field(factory=dict, init=False)
-    _quotes: dict[ClientOrderId, Quote] = field(factory=dict, init=False)
-    _oldest_price: datetime = field(default=datetime.max.replace(tzinfo=UTC), init=False)
+    has_claimed: bool = False
+    _priced_at: dict[ClientOrderId, datetime] = field(factory=dict, init=False)
     _pending: list[OrderIntent] = field(factory=list, init=False)
-    _unrecorded: dict[ClientOrderId, Settlement] = field(factory=dict, init=False)
+    _doubtful: list[OrderIntent] = field(factory=list, init=False)
     _claims: int = field(default=0, init=False)
     _not_before: float = field(default=0.0, init=False)
     _last_commit: float = field(default=0.0, init=False)
@@ -87,38 +74,70 @@ class WaveSender:
             PortError: The run database failed.
             LeaseLost: Another replica has the run.
         """
-        self._take_in(record)
-        claim = await self._next_claim()
+        self.book.plan(record)
+        self._note_prices(record.snapshot)
+        self._pending = list(record.plan.intents)
+        claim = await self._next_claim(may_wait=False)
         deadline = self._send_deadline()
         commit = await _repeat_unknown(
             lambda: self.ports.runs.commit_plan(self.lease, record, claim)
         )
         self._last_commit = self.ports.clock.monotonic()
-        self._take_adopted(commit.orders)
+        self._find_stored(commit.orders)
         await self._submit(claim, commit.answer, deadline)
-        while self._pending:
-            await self._keep_pace()
-            claim = await self._next_claim()
-            deadline = self._send_deadline()
-            answer = await self._commit_wave(claim)
-            await self._submit(claim, answer, deadline)
+        await self._send_rest()
 
-    async def close(self, failure: RunFailure | None = None) -> Run:
-        """Record what is not recorded yet and give the lease back; return the run as stored.
+    async def send_on(
+        self,
+        snapshot: Snapshot,
+        *,
+        pending: Sequence[OrderIntent],
+        doubtful: Sequence[OrderIntent],
+    ) -> None:
+        """Go on with a run whose plan is committed.
+
+        Args:
+            snapshot: What the plan was derived from.
+            pending: PLANNED orders, in the order of sending.
+            doubtful: UNKNOWN orders that the gateway does not have: each is sent once more, with
+                the same bytes, if all that lets an order go lets it go.
 
         Raises:
             PortError: The run database failed.
             LeaseLost: Another replica has the run.
         """
+        self._note_prices(snapshot)
+        self._pending, self._doubtful = list(pending), list(doubtful)
+        self._last_commit = self.ports.clock.monotonic()
+        await self._send_rest()
+
+    async def close(
+        self, failure: RunFailure | None = None, *, look_again_seconds: float | None = None
+    ) -> Run:
+        """Record what is not recorded yet and give the lease back; return the run as stored.
+
+        Args:
+            failure: Why the run ends before anything was sent.
+            look_again_seconds: When recovery may take what is left open; None leaves it to what is
+                known of the orders.
+
+        Raises:
+            PortError: The run database failed.
+            LeaseLost: Another replica has the run.
+        """
+        if look_again_seconds is None and self._is_in_doubt():
+            look_again_seconds = FIRST_LOOK_SECONDS
+        settlements = self.book.settlements
         closing = RunClosing(
-            settlements=tuple(self._unrecorded.values()),
+            settlements=settlements,
             failure=failure or self._final_failure(),
             at=self.ports.clock.now(),
             frees_key=not self.has_claimed,
-            known=self._with_orders(self._order_as_known),
+            known=self.book.as_known(),
+            look_again_seconds=look_again_seconds,
         )
         run = await self._persist(lambda: self.ports.runs.close_run(self.lease, closing))
-        self._unrecorded.clear()
+        self.book.mark_recorded(settlements)
         return run
 
     async def close_broken(self, kind: FailureKind, cause: str) -> None:
@@ -128,146 +147,154 @@ class WaveSender:
         recorded now is found by its lease later.
         """
         try:
-            if self._stored is None:
-                await self._find_plan()
-            for id_, order in self._orders.items():
+            if not self.book.has_stored_plan:
+                await self._look_for_plan()
+            for id_, order in self.book.orders.items():
                 if order.state is OrderState.SENDING:
-                    self._settle(Settlement(id_, OrderState.UNKNOWN, reason=cause))
-            self._give_up(self._pending, OrderState.NOT_PLACED, cause)
+                    self.book.settle(Settlement(id_, OrderState.UNKNOWN, reason=cause))
+            self.give_up(self._pending, OrderState.NOT_PLACED, cause)
             await self.close(RunFailure(kind, cause))
         except (PortError, IllegalTransition):
             return
 
-    async def _find_plan(self) -> None:
-        """Learn whether the plan was committed: its commit's outcome may be unknown."""
-        run = await self.ports.runs.get_run(self.opening.run_id)
-        if run is None or run.orders is None:
-            self._pending = []
-            self._orders.clear()
-            self._unrecorded.clear()
-        else:
-            self._take_adopted(run.orders)
+    def give_up(self, intents: Iterable[OrderIntent], state: OrderState, reason: str) -> None:
+        """Settle orders that will not be sent."""
+        given_up = {intent.client_order_id for intent in intents}
+        for id_ in given_up:
+            self.book.settle(Settlement(id_, state, reason=reason))
+        self._pending = [i for i in self._pending if i.client_order_id not in given_up]
 
-    def as_recorded(self) -> Run:
-        """Return the run as the database is known to hold it, without asking the database.
-
-        An outcome that is known here and not recorded there is still an order being sent.
-        """
-        return self._with_orders(self._order_as_recorded)
-
-    def _with_orders(self, look: Callable[[Order], Order]) -> Run:
-        batch = None if self._record is None else self._record.snapshot.batch
-        return Run(
-            run_id=self.opening.run_id,
-            strategy_id=self.opening.strategy_id,
-            as_of_date=self.opening.as_of_date if batch is None else batch.as_of_date,
-            request=self.opening.request,
-            started_at=self.opening.started_at,
-            orders=None if self._stored is None else tuple(map(look, self._stored)),
-            num_signals=0 if batch is None else len(batch.signals),
-            signal_metadata=None if batch is None else batch.metadata,
-        )
-
-    def _order_as_known(self, stored: Order) -> Order:
-        if stored.intent is None:
-            return stored
-        return self._orders.get(stored.intent.client_order_id, stored)
-
-    def _order_as_recorded(self, stored: Order) -> Order:
-        if stored.intent is None or stored.owner is not None:
-            return stored
-        id_ = stored.intent.client_order_id
-        known = self._orders.get(id_, stored)
-        if id_ not in self._unrecorded:
-            return known
-        if known.state in {OrderState.NOT_PLACED, OrderState.HALTED}:
-            return evolve(known, state=OrderState.PLANNED, reason=None)
-        return evolve(stored, state=OrderState.SENDING, reason="outcome not recorded yet")
+    def _is_in_doubt(self) -> bool:
+        return any(order.state is OrderState.UNKNOWN for order in self.book.orders.values())
 
     # The plan
 
-    def _take_in(self, record: PlanRecord) -> None:
-        self._record = record
-        for decision in record.plan.decisions:
-            if decision.intent is not None and decision.is_to_be_sent:
-                id_ = decision.intent.client_order_id
-                self._orders[id_] = Order(decision.signal, OrderState.PLANNED, decision.intent)
-                if isinstance(decision.quote, Quote):
-                    self._quotes[id_] = decision.quote
-                    self._oldest_price = min(self._oldest_price, decision.quote.as_of)
-        self._pending = list(record.plan.intents)
+    def _note_prices(self, snapshot: Snapshot) -> None:
+        times = {quote.symbol: quote.as_of for quote in snapshot.quotes if isinstance(quote, Quote)}
+        self._priced_at = {
+            id_: times[order.intent.symbol]
+            for id_, order in self.book.orders.items()
+            if order.intent is not None and order.intent.symbol in times
+        }
 
-    def _take_adopted(self, stored: tuple[Order, ...]) -> None:
-        self._stored = stored
-        for order in stored:
-            if order.intent is not None and order.owner is not None:
-                id_ = order.intent.client_order_id
-                self._orders[id_] = order
-                self._unrecorded.pop(id_, None)
-        self._pending = [
-            intent for intent in self._pending if self._orders[intent.client_order_id].owner is None
-        ]
+    def _find_stored(self, stored: tuple[Order, ...]) -> None:
+        self.book.find_stored(stored)
+        self._pending = [intent for intent in self._pending if not self.book.is_adopted(intent)]
+
+    async def _look_for_plan(self) -> None:
+        """Learn whether the plan was committed: its commit's outcome may be unknown."""
+        run = await self.ports.runs.get_run(self.lease.run_id)
+        if run is None or run.orders is None:
+            self._pending = []
+            self.book.find_no_plan()
+        else:
+            self._find_stored(run.orders)
 
     # Claiming
 
     def _send_deadline(self) -> float:
         return self.ports.clock.monotonic() + self.policy.send_window_seconds
 
-    async def _next_claim(self) -> WaveClaim | None:
-        """Ask what may go now; give up what may not; None where nothing is left."""
-        if self._pending and self.ports.stopping():
+    async def _send_rest(self) -> None:
+        while self._pending or self._doubtful:
+            await self._keep_pace()
+            claim = await self._next_claim(may_wait=True)
+            deadline = self._send_deadline()
+            answer = await self._commit_wave(claim)
+            await self._submit(claim, answer, deadline)
+
+    async def _next_claim(self, *, may_wait: bool) -> WaveClaim | None:
+        """Ask what may go now; give up what may not; None where nothing is left, or may go yet."""
+        while True:
+            await self._heed_stops()
+            wave = next_wave(
+                self._doubtful or self._pending, max_orders=self.policy.max_in_flight_orders
+            )
+            if not wave or self.latch is None:
+                return None
+            ids = tuple(intent.client_order_id for intent in wave)
+            allowance = await self._afford(ids)
+            if allowance is None:
+                continue
+            if allowance.granted:
+                self._claims += 1
+                return WaveClaim(
+                    number=self._claims,
+                    client_order_ids=ids[: allowance.granted],
+                    latch_epoch=self.latch.epoch,
+                    resends=bool(self._doubtful),
+                )
+            if not may_wait:
+                return None
+            await self._pause_until(self.ports.clock.monotonic() + allowance.retry_after)
+
+    async def _heed_stops(self) -> None:
+        """Give up what a stop, the kill switch or a price's age holds back."""
+        if self._has_more and self.ports.stopping():
             self._fail(FailureKind.STOPPED, OrderState.NOT_PLACED, "the service is stopping")
-        if self._pending:
+        if self._has_more:
+            if self.latch is None:
+                raise IllegalTransition("nothing is sent without a latch")
             verdict = judge(await read_shared(self.ports.kill_switch), self.latch)
             if isinstance(verdict, Halted):
                 self._fail(FailureKind.HALTED, OrderState.HALTED, verdict.reason)
         self._give_up_stale_prices(seconds_ahead=0.0)
-        if not self._pending:
-            return None
-        wave = next_wave(self._pending, max_orders=self.policy.max_in_flight_orders)
-        self._claims += 1
-        return WaveClaim(
-            number=self._claims,
-            client_order_ids=tuple(intent.client_order_id for intent in wave),
-            latch_epoch=self.latch.epoch,
-        )
+
+    @property
+    def _has_more(self) -> bool:
+        return bool(self._pending or self._doubtful)
 
     def _give_up_stale_prices(self, *, seconds_ahead: float) -> None:
-        if not self._pending:
+        if not self._has_more:
             return
         limits = self.policy.limits
         then = self.ports.clock.now() + timedelta(seconds=seconds_ahead)
-        if price_problem(self._oldest_price, then, limits) is None:
+        if price_problem(min(self._priced_at.values()), then, limits) is None:
             return
-        for intent in self._pending:
-            quote = self._quotes[intent.client_order_id]
-            problem = price_problem(quote.as_of, then, limits)
+        for intent in self._pending + self._doubtful:
+            as_of = self._priced_at[intent.client_order_id]
+            problem = price_problem(as_of, then, limits)
             if problem is not None:
-                self._give_up([intent], OrderState.NOT_PLACED, f"price {problem} when sending")
+                self._let_go([intent], OrderState.NOT_PLACED, f"price {problem} when sending")
+
+    async def _afford(self, ids: tuple[ClientOrderId, ...]) -> Allowance | None:
+        """Ask how many of the orders the gateway may be given now; None: everything is given up."""
+        budget = self.ports.budget
+        if budget is None:
+            return Allowance(len(ids))
+        try:
+            return await budget.take(ids, hold_seconds=self.lease.seconds)
+        except PortError as error:
+            reason = f"the order budget cannot be asked: {error.cause}"
+            self._fail(FailureKind.BUDGET_UNAVAILABLE, OrderState.NOT_PLACED, reason)
+            return None
 
     async def _commit_wave(self, claim: WaveClaim | None) -> ClaimAnswer:
-        settlements = tuple(self._unrecorded.values())
+        settlements = self.book.settlements
         answer = await self._persist(
             lambda: self.ports.runs.commit_wave(self.lease, settlements, claim)
         )
         self._last_commit = self.ports.clock.monotonic()
-        for settlement in settlements:
-            del self._unrecorded[settlement.client_order_id]
+        self.book.mark_recorded(settlements)
         return answer
 
     async def _keep_pace(self) -> None:
-        """Wait as long as the gateway asked; what is known is recorded before, the lease kept.
+        """Wait as long as the gateway asked.
 
-        Recorded however short the pause: to the database a deferred order is SENDING until then,
-        and the table knows no way from there to HALTED.
+        What is known is recorded before, however short the pause: to the database a deferred order
+        is SENDING until then, and the table knows no way from there to HALTED.
         """
+        if any(settlement.state is OrderState.PLANNED for settlement in self.book.settlements):
+            await self._pause_until(self._not_before)
+
+    async def _pause_until(self, not_before: float) -> None:
+        """Wait until then; what is known is recorded before, the lease kept."""
         clock = self.ports.clock
-        if not any(known.state is OrderState.PLANNED for known in self._unrecorded.values()):
-            return
-        self._give_up_stale_prices(seconds_ahead=max(0.0, self._not_before - clock.monotonic()))
-        await self._commit_wave(None)
-        while self._pending and not self.ports.stopping():
-            left = self._not_before - clock.monotonic()
+        self._give_up_stale_prices(seconds_ahead=max(0.0, not_before - clock.monotonic()))
+        if self.book.settlements:
+            await self._commit_wave(None)
+        while self._has_more and not self.ports.stopping():
+            left = not_before - clock.monotonic()
             if left <= 0:
                 return
             await clock.sleep(min(left, PACE_SLICE_SECONDS))
@@ -280,65 +307,70 @@ class WaveSender:
         if answer.halted:
             reason = "engaged while the run was under way"
             self._fail(FailureKind.HALTED, OrderState.HALTED, reason)
+        waiting = self._doubtful or self._pending
         claimed = set(answer.claimed)
-        wave = [intent for intent in self._pending if intent.client_order_id in claimed]
+        wave = [intent for intent in waiting if intent.client_order_id in claimed]
         wished = set() if claim is None or answer.halted else set(claim.client_order_ids)
-        pending = {intent.client_order_id for intent in self._pending}
-        if claimed != wished & pending:
+        if claimed != wished & {intent.client_order_id for intent in waiting}:
             raise IllegalTransition("the claim took other orders than this run asked for")
-        if not wave:
+        if claim is None or not wave:
             return
         self.has_claimed = True
-        self._pending = [i for i in self._pending if i.client_order_id not in claimed]
-        for intent in wave:
-            order = self._orders[intent.client_order_id]
-            state = advance(order.state, OrderState.SENDING)
-            self._orders[intent.client_order_id] = evolve(order, state=state)
-        self._absorb(wave, await self.ports.sink.submit(wave, deadline=deadline))
+        waiting[:] = [intent for intent in waiting if intent.client_order_id not in claimed]
+        self.book.mark_sending(wave)
+        outcomes = await self.ports.sink.submit(wave, deadline=deadline)
+        self._absorb(wave, outcomes, is_retry=claim.resends)
+        await self._give_places_back(outcomes)
 
-    def _absorb(self, wave: Sequence[OrderIntent], outcomes: Sequence[SubmitOutcome]) -> None:
+    def _absorb(
+        self, wave: Sequence[OrderIntent], outcomes: Sequence[SubmitOutcome], *, is_retry: bool
+    ) -> None:
         deferred = []
         for intent, outcome in zip(wave, outcomes, strict=True):
             if outcome.client_order_id != intent.client_order_id:
                 raise IllegalTransition("the sink answered out of order")
-            self._settle(settlement_of(outcome))
+            self.book.settle(
+                settlement_of_retry(outcome) if is_retry else settlement_of_try(outcome)
+            )
             if outcome.kind is SubmitKind.DEFERRED:
                 deferred.append(intent)
                 pause = (
                     DEFAULT_PAUSE_SECONDS if outcome.retry_after is None else outcome.retry_after
                 )
                 self._not_before = max(self._not_before, self.ports.clock.monotonic() + pause)
-        self._pending = deferred + self._pending
-        stop = _stopping_outcome(outcomes)
+        if not is_retry:
+            self._pending = deferred + self._pending
+        stop = stopping_outcome(outcomes)
         if stop is not None:
-            self._failure = RunFailure(
-                FailureKind.GATEWAY_UNAVAILABLE,
-                stop.cause or "the gateway takes no orders",
-                stop.retry_after,
-            )
-            self._give_up(self._pending, OrderState.NOT_PLACED, self._failure.message)
+            cause = stop.cause or "the gateway takes no orders"
+            self._failure = RunFailure(FailureKind.GATEWAY_UNAVAILABLE, cause, stop.retry_after)
+            self._let_go(self._pending + self._doubtful, OrderState.NOT_PLACED, cause)
+
+    async def _give_places_back(self, outcomes: Sequence[SubmitOutcome]) -> None:
+        """Free the places of orders that are certainly no longer on the wire."""
+        if self.ports.budget is None:
+            return
+        done = [o.client_order_id for o in outcomes if o.kind is not SubmitKind.UNKNOWN]
+        # What is not given back comes free by itself.
+        with suppress(PortError):
+            await self.ports.budget.give_back(done)
 
     # Settling
 
     def _fail(self, kind: FailureKind, state: OrderState, reason: str) -> None:
+        """Give up all that was still to be sent; an order in doubt stays UNKNOWN."""
         if self._pending:
             self._failure = RunFailure(kind, reason)
-        self._give_up(self._pending, state, reason)
+        self._let_go(self._pending + self._doubtful, state, reason)
 
-    def _give_up(self, intents: Iterable[OrderIntent], state: OrderState, reason: str) -> None:
-        given_up = {intent.client_order_id for intent in intents}
-        for id_ in given_up:
-            self._settle(Settlement(id_, state, reason=reason))
-        self._pending = [i for i in self._pending if i.client_order_id not in given_up]
-
-    def _settle(self, settlement: Settlement) -> None:
-        id_ = settlement.client_order_id
-        self._orders[id_] = settle(self._orders[id_], settlement)
-        self._unrecorded[id_] = settlement
+    def _let_go(self, intents: Iterable[OrderIntent], state: OrderState, reason: str) -> None:
+        ids = {intent.client_order_id for intent in intents}
+        self._doubtful = [i for i in self._doubtful if i.client_order_id not in ids]
+        self.give_up([i for i in self._pending if i.client_order_id in ids], state, reason)
 
     def _final_failure(self) -> RunFailure | None:
         """Return the failure if nothing was placed; else the orders tell the story."""
-        if any(order.state in PLACED for order in self._orders.values()):
+        if any(order.state in PLACED for order in self.book.orders.values()):
             return None
         return self._failure
 
@@ -356,23 +388,6 @@ class WaveSender:
                     raise
             await self.ports.clock.sleep(pause)
             pause = min(2 * pause, LAST_RETRY_SECONDS)
-
-
-def settlement_of(outcome: SubmitOutcome) -> Settlement:
-    """Return what is to be recorded of a try."""
-    return Settlement(
-        outcome.client_order_id,
-        STATE_AFTER[outcome.kind],
-        reason=outcome.cause,
-        report=outcome.report,
-    )
-
-
-def _stopping_outcome(outcomes: Sequence[SubmitOutcome]) -> SubmitOutcome | None:
-    stop = next((outcome for outcome in outcomes if outcome.stops_run), None)
-    if stop is None and outcomes and all(outcome.unreachable for outcome in outcomes):
-        return outcomes[0]
-    return stop
 
 
 async def _repeat_unknown(write: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -16,7 +16,7 @@ from orchestrator_core.errors import (
     Refused,
     Unavailable,
 )
-from orchestrator_core.halting import guard
+from orchestrator_core.halting import distrust_gateway, guard
 from orchestrator_core.identifiers import Decision, RunId
 from orchestrator_core.lifecycle import OPEN, RunStatus
 from orchestrator_core.model import NoQuote, Quote, SignalBatch
@@ -24,6 +24,7 @@ from orchestrator_core.planning import PlanningPolicy, Snapshot, plan_orders
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import RunPorts
 from orchestrator_core.requests import RunRequest
+from orchestrator_core.run_book import RunBook
 from orchestrator_core.runs import FailureKind, Run, RunFailure
 from orchestrator_core.signals import check_batch
 from orchestrator_core.sizing import SizingPolicy
@@ -62,7 +63,7 @@ async def execute_run(
     lease = await _open(opening, ports)
     if isinstance(lease, EarlierRun):
         return await _stored(ports, lease.run_id)
-    sender = WaveSender(opening=opening, lease=lease, latch=latch, ports=ports, policy=policy)
+    sender = WaveSender(RunBook.opened(opening), lease, latch, ports, policy)
     try:
         run = await _decide_and_send(request, sender, ports, policy)
     except LeaseLost:
@@ -85,7 +86,7 @@ async def _decide_and_send(
         raise
     except PortError as error:
         if sender.has_claimed:
-            return sender.as_recorded()
+            return sender.book.as_recorded()
         await sender.close_broken(FailureKind.DATABASE_UNAVAILABLE, error.cause)
         raise
     except Exception as error:
@@ -163,7 +164,7 @@ async def _decide(request: RunRequest, ports: RunPorts, policy: RunPolicy) -> Pl
 async def _observe_signals(request: RunRequest, ports: RunPorts, policy: RunPolicy) -> SignalBatch:
     try:
         batch, distrust = await ports.together(
-            ports.signals.fetch(request), _distrust_gateway(request, ports, policy)
+            ports.signals.fetch(request), distrust_gateway(request, ports, policy)
         )
         check_batch(batch, request, policy.limits)
     except Refused as error:
@@ -175,17 +176,6 @@ async def _observe_signals(request: RunRequest, ports: RunPorts, policy: RunPoli
     if distrust is not None:
         raise _RunFailedError(RunFailure(FailureKind.GATEWAY_UNSAFE, distrust))
     return batch
-
-
-async def _distrust_gateway(request: RunRequest, ports: RunPorts, policy: RunPolicy) -> str | None:
-    """Say why the gateway must not be given an order, or return None."""
-    if request.dry_run:
-        return None
-    try:
-        flags = await ports.sink.safety_flags()
-    except PortError as error:
-        return policy.distrust_silence(error.cause)
-    return policy.distrust_flags(flags)
 
 
 async def _observe_prices(batch: SignalBatch, ports: RunPorts) -> tuple[Quote | NoQuote, ...]:
