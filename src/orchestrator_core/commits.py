@@ -150,6 +150,10 @@ class OpenOrder:
     state: OrderState
 
 
+# Why an order is in doubt whose sender was not heard of again.
+TAKEN_OVER = "taken over while being sent"
+
+
 @frozen
 class TakenRun:
     """A run that recovery has taken over, its SENDING orders UNKNOWN.

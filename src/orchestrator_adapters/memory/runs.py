@@ -5,9 +5,12 @@ No method suspends, so each is atomic among the tasks of one event loop.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 
-from attrs import define, evolve, field
+from attrs import evolve
 
+from orchestrator_adapters.memory.following import MemoryFollowing
+from orchestrator_adapters.memory.stored_run import StoredRun
 from orchestrator_adapters.run_rows import (
     FIRST_LEASE_EPOCH,
     REGISTERED_OPEN,
@@ -15,59 +18,31 @@ from orchestrator_adapters.run_rows import (
     settle_once,
     summarise,
 )
-from orchestrator_core.errors import Conflict, IllegalTransition, LeaseLost
-from orchestrator_core.identifiers import ClientOrderId, RunId
-from orchestrator_core.kill_switch import Latch
-from orchestrator_core.lifecycle import HOLDS_ID, OrderState, RunStatus, advance
-from orchestrator_core.ports import Clock
 from orchestrator_core.commits import (
+    TAKEN_OVER,
+    Backlog,
     ClaimAnswer,
     EarlierRun,
+    FollowedOrder,
     IdempotencyKey,
     Lease,
     OpenOrder,
+    OrderNews,
     PlanCommit,
     PlanRecord,
     RunClosing,
     RunOpening,
+    TakenRun,
     WaveClaim,
 )
+from orchestrator_core.errors import Conflict, IllegalTransition, LeaseLost
+from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
+from orchestrator_core.kill_switch import HistoryEntry, Latch, SwitchEvent
+from orchestrator_core.lifecycle import HOLDS_ID, OrderState, RunStatus, advance
 from orchestrator_core.orders import Order, Owner, Settlement, order_of
+from orchestrator_core.ports import Clock
 from orchestrator_core.runs import Run, RunFilter, RunPage, RunSummary
-
-
-@define(eq=False)
-class _StoredRun:
-    """One run's row and its orders' rows.
-
-    Attributes:
-        run: As first opened, with its plan's columns; its orders stand in `orders`.
-        places: Where each order id stands among the orders.
-        claims: Under which lease epoch and number an order was last claimed.
-        last_claim: Lease epoch and number of the last claim that was not halted.
-        lease_expires_at: None once the lease was given back.
-    """
-
-    run: Run
-    key: IdempotencyKey | None
-    lease_expires_at: datetime | None
-    lease_epoch: int = FIRST_LEASE_EPOCH
-    record: PlanRecord | None = None
-    orders: list[Order] = field(factory=list)
-    places: dict[ClientOrderId, int] = field(factory=dict)
-    claims: dict[ClientOrderId, tuple[int, int]] = field(factory=dict)
-    last_claim: tuple[int, int] = (0, 0)
-
-    def order(self, id_: ClientOrderId) -> Order:
-        """Return one of this run's orders.
-
-        Raises:
-            IllegalTransition: The run has none of that id.
-        """
-        place = self.places.get(id_)
-        if place is None:
-            raise IllegalTransition(f"run {self.run.run_id} has no order {id_}")
-        return self.orders[place]
+from orchestrator_core.tracking import has_ended
 
 
 class MemoryRunRepository:
@@ -82,11 +57,14 @@ class MemoryRunRepository:
         """
         self._clock = clock
         self._latch = latch
-        self._runs: dict[RunId, _StoredRun] = {}
-        self._running: dict[RunId, _StoredRun] = {}
-        self._keys: dict[tuple[str, str], _StoredRun] = {}
-        self._holders: dict[ClientOrderId, _StoredRun] = {}
-        self._adopters: dict[RunId, list[_StoredRun]] = {}
+        self._runs: dict[RunId, StoredRun] = {}
+        self._running: dict[RunId, StoredRun] = {}
+        self._keys: dict[tuple[str, str], StoredRun] = {}
+        self._holders: dict[ClientOrderId, StoredRun] = {}
+        self._adopters: dict[RunId, list[StoredRun]] = {}
+        self._following = MemoryFollowing(clock)
+        self._keeps_ids: dict[StrategyId, bool] = {}
+        self._history: dict[tuple[SwitchEvent, str, str], HistoryEntry] = {}
 
     async def open_run(self, opening: RunOpening) -> Lease | EarlierRun:
         lease = Lease(opening.run_id, FIRST_LEASE_EPOCH, opening.lease_seconds)
@@ -101,7 +79,7 @@ class MemoryRunRepository:
             answer = _answer_of_key(self._keys.get((opening.strategy_id, key.key)), key)
             if answer is not None:
                 return answer
-        stored = _StoredRun(
+        stored = StoredRun(
             run=Run(
                 run_id=opening.run_id,
                 strategy_id=opening.strategy_id,
@@ -133,7 +111,7 @@ class MemoryRunRepository:
         self, lease: Lease, settlements: Sequence[Settlement], claim: WaveClaim | None
     ) -> ClaimAnswer:
         stored = self._require_lease(lease)
-        if claim is None or not _was_made(stored, claim):
+        if claim is None or not stored.has_made(claim):
             self._settle(stored, settlements)
         stored.lease_expires_at = self._expiry(lease)
         return self._claim(stored, claim)
@@ -142,6 +120,8 @@ class MemoryRunRepository:
         stored = self._require_lease(lease, given_back=True)
         self._settle(stored, closing.settlements)
         stored.lease_expires_at = None
+        wait = closing.look_again_seconds
+        stored.recover_at = None if wait is None else self._clock.now() + timedelta(seconds=wait)
         stored.run = evolve(
             close(self._run_now(stored), failure=closing.failure, at=closing.at), orders=None
         )
@@ -180,30 +160,109 @@ class MemoryRunRepository:
             if order.intent is not None and order.state in REGISTERED_OPEN
         )
 
+    async def take_run(
+        self, strategy_id: StrategyId, *, lease_seconds: float, run_id: RunId | None = None
+    ) -> TakenRun | None:
+        now = self._clock.now()
+        stored = self._takable(strategy_id, run_id, now)
+        if stored is None:
+            return None
+        stored.lease_epoch += 1
+        lease = Lease(stored.run.run_id, stored.lease_epoch, lease_seconds)
+        stored.lease_expires_at = self._expiry(lease)
+        for id_ in stored.places:
+            order = stored.order(id_)
+            if order.state is OrderState.SENDING:
+                state = advance(order.state, OrderState.UNKNOWN)
+                stored.put(id_, evolve(order, state=state, reason=TAKEN_OVER))
+        return TakenRun(
+            lease=lease,
+            run=self._run_now(stored),
+            snapshot=None if stored.record is None else stored.record.snapshot,
+            claim_ages={id_: (now - at).total_seconds() for id_, at in stored.claimed_at.items()},
+            keeps_ids=self._keeps_ids.get(strategy_id),
+        )
+
+    def _takable(
+        self, strategy_id: StrategyId, run_id: RunId | None, now: datetime
+    ) -> StoredRun | None:
+        candidates = [s for s in self._running.values() if s.run.strategy_id == strategy_id]
+        if run_id is not None:
+            free = (
+                s for s in candidates if s.lease_expires_at is None or s.lease_expires_at <= now
+            )
+            return next((s for s in free if s.run.run_id == run_id), None)
+        due = [(s.due_at, s) for s in candidates if s.due_at is not None and s.due_at <= now]
+        return min(due, key=itemgetter(0))[1] if due else None
+
+    async def take_followed(
+        self, strategy_id: StrategyId, *, limit: int, hold_seconds: float
+    ) -> Sequence[FollowedOrder]:
+        return self._following.take(strategy_id, limit=limit, hold_seconds=hold_seconds)
+
+    async def record_news(self, news: Sequence[OrderNews]) -> None:
+        for each in news:
+            stored = self._runs[each.run_id]
+            order = stored.order(each.client_order_id)
+            if order.report == each.before:
+                stored.put(each.client_order_id, evolve(order, report=each.report))
+                self._following.go_on(each)
+
+    async def live_orders(
+        self, *, after: ClientOrderId | None, limit: int
+    ) -> Sequence[FollowedOrder]:
+        now = self._clock.now()
+        found = [
+            FollowedOrder(
+                stored.run.run_id,
+                order.intent,
+                order.report,
+                (now - stored.claimed_at.get(id_, now)).total_seconds(),
+            )
+            for stored in self._runs.values()
+            for id_, order in ((id_, stored.order(id_)) for id_ in stored.places)
+            if order.state is OrderState.ACCEPTED
+            and order.intent is not None
+            and order.report is not None
+            and not has_ended(order.report.status)
+            and (after is None or id_ > after)
+        ]
+        found.sort(key=lambda order: order.intent.client_order_id)
+        return tuple(found[:limit])
+
+    async def backlog(self) -> Backlog:
+        now = self._clock.now()
+        due = [s.due_at for s in self._running.values() if s.due_at is not None and s.due_at <= now]
+        return Backlog(
+            runs_due=len(due),
+            oldest_due_seconds=(now - min(due)).total_seconds() if due else 0.0,
+            orders_followed=self._following.count,
+        )
+
     async def read_latch(self) -> Latch | None:
         return self._latch
 
-    async def swap_latch(self, expected: Latch | None, new: Latch) -> bool:
+    async def swap_latch(
+        self, expected: Latch | None, new: Latch, *, entry: HistoryEntry | None = None
+    ) -> bool:
         if self._latch != expected:
             return False
         self._latch = new
+        if entry is not None:
+            self._history.setdefault((entry.event, entry.timestamp, entry.operator), entry)
         return True
+
+    async def switch_history(self, *, limit: int) -> Sequence[HistoryEntry]:
+        entries = list(self._history.values())
+        return tuple(entries[::-1][: max(limit, 0)])
 
     async def check(self) -> None:
         return
 
-    async def take_over(self, run_id: RunId, *, seconds: float) -> Lease:
-        """Give the run to another holder, under the next epoch, whoever had it."""
-        stored = self._runs[run_id]
-        stored.lease_epoch += 1
-        lease = Lease(run_id, stored.lease_epoch, seconds)
-        stored.lease_expires_at = self._expiry(lease)
-        return lease
-
     def _expiry(self, lease: Lease) -> datetime:
         return self._clock.now() + timedelta(seconds=lease.seconds)
 
-    def _require_lease(self, lease: Lease, *, given_back: bool = False) -> _StoredRun:
+    def _require_lease(self, lease: Lease, *, given_back: bool = False) -> StoredRun:
         stored = self._runs.get(lease.run_id)
         if stored is None or stored.lease_epoch != lease.epoch:
             raise LeaseLost(f"run {lease.run_id} is no longer ours")
@@ -211,7 +270,7 @@ class MemoryRunRepository:
             raise LeaseLost(f"run {lease.run_id} was given back")
         return stored
 
-    def _store_plan(self, stored: _StoredRun, record: PlanRecord) -> None:
+    def _store_plan(self, stored: StoredRun, record: PlanRecord) -> None:
         batch = record.snapshot.batch
         stored.record = record
         stored.run = evolve(
@@ -229,7 +288,7 @@ class MemoryRunRepository:
                     order = self._hold_or_adopt(stored, id_, order)
             stored.orders.append(order)
 
-    def _hold_or_adopt(self, stored: _StoredRun, id_: ClientOrderId, order: Order) -> Order:
+    def _hold_or_adopt(self, stored: StoredRun, id_: ClientOrderId, order: Order) -> Order:
         holder = self._holders.setdefault(id_, stored)
         if holder is stored:
             return order
@@ -239,56 +298,61 @@ class MemoryRunRepository:
         owner = Owner(holder.run.run_id, holder.order(id_).state)
         return evolve(order, state=advance(order.state, OrderState.ADOPTED), owner=owner)
 
-    def _claim(self, stored: _StoredRun, claim: WaveClaim | None) -> ClaimAnswer:
+    def _claim(self, stored: StoredRun, claim: WaveClaim | None) -> ClaimAnswer:
         if claim is None:
             return ClaimAnswer()
         number = (stored.lease_epoch, claim.number)
-        if not _was_made(stored, claim):
+        if not stored.has_made(claim):
             latch = self._latch
             if latch is None or latch.engaged or latch.epoch != claim.latch_epoch:
                 return ClaimAnswer(halted=True)
             stored.last_claim = number
             for id_ in claim.client_order_ids:
-                if _stands_in(stored, id_, OrderState.PLANNED):
-                    sending = evolve(stored.order(id_), state=OrderState.SENDING, reason=None)
-                    stored.orders[stored.places[id_]] = sending
+                if stored.stands_in(id_, claim.takes):
+                    state = advance(claim.takes, OrderState.SENDING)
+                    stored.put(id_, evolve(stored.order(id_), state=state, reason=None))
                     stored.claims[id_] = number
+                    stored.claimed_at[id_] = self._clock.now()
         return ClaimAnswer(
             tuple(
                 id_
                 for id_ in claim.client_order_ids
-                if stored.claims.get(id_) == number and _stands_in(stored, id_, OrderState.SENDING)
+                if stored.claims.get(id_) == number and stored.stands_in(id_, OrderState.SENDING)
             )
         )
 
-    def _settle(self, stored: _StoredRun, settlements: Iterable[Settlement]) -> None:
+    def _settle(self, stored: StoredRun, settlements: Iterable[Settlement]) -> None:
         # All are judged before the first is stored: an illegal one changes nothing.
         settled: dict[ClientOrderId, Order] = {}
         for settlement in settlements:
             id_ = settlement.client_order_id
             order = settled.get(id_) or stored.order(id_)
             settled[id_] = settle_once(order, settlement)
+            if settlement.report is not None:
+                kept = settlement.report.gateway_order_id == id_
+                self._keeps_ids[stored.run.strategy_id] = kept
+            self._following.settle(stored.run, settled[id_], settlement, stored.claimed_at.get(id_))
         for id_, order in settled.items():
-            stored.orders[stored.places[id_]] = order
+            stored.put(id_, order)
             if order.state not in HOLDS_ID and self._holders.get(id_) is stored:
                 del self._holders[id_]
 
-    def _after_close(self, stored: _StoredRun) -> None:
+    def _after_close(self, stored: StoredRun) -> None:
         if stored.run.completed_at is not None:
             self._running.pop(stored.run.run_id, None)
 
-    def _free_key(self, stored: _StoredRun) -> None:
+    def _free_key(self, stored: StoredRun) -> None:
         if stored.key is not None:
             self._keys.pop((stored.run.strategy_id, stored.key.key), None)
             stored.key = None
 
-    def _orders_now(self, stored: _StoredRun) -> tuple[Order, ...]:
+    def _orders_now(self, stored: StoredRun) -> tuple[Order, ...]:
         return tuple(
             order if order.owner is None else _with_owner_now(order, order.owner, self._runs)
             for order in stored.orders
         )
 
-    def _run_now(self, stored: _StoredRun) -> Run:
+    def _run_now(self, stored: StoredRun) -> Run:
         if stored.record is None:
             return stored.run
         return evolve(stored.run, orders=self._orders_now(stored))
@@ -298,7 +362,7 @@ class MemoryRunRepository:
         return (summarise(self._run_now(stored)) for stored in reversed(self._runs.values()))
 
 
-def _answer_of_key(earlier: _StoredRun | None, key: IdempotencyKey) -> EarlierRun | None:
+def _answer_of_key(earlier: StoredRun | None, key: IdempotencyKey) -> EarlierRun | None:
     if earlier is None or earlier.key is None:
         return None
     if earlier.key.fingerprint != key.fingerprint:
@@ -308,20 +372,17 @@ def _answer_of_key(earlier: _StoredRun | None, key: IdempotencyKey) -> EarlierRu
     return EarlierRun(earlier.run.run_id)
 
 
-def _was_made(stored: _StoredRun, claim: WaveClaim) -> bool:
-    epoch, number = stored.last_claim
-    return epoch == stored.lease_epoch and claim.number <= number
-
-
-def _stands_in(stored: _StoredRun, id_: ClientOrderId, state: OrderState) -> bool:
-    return id_ in stored.places and stored.order(id_).state is state
-
-
-def _with_owner_now(order: Order, owner: Owner, runs: Mapping[RunId, _StoredRun]) -> Order:
+def _with_owner_now(order: Order, owner: Owner, runs: Mapping[RunId, StoredRun]) -> Order:
     if order.intent is None:
         return order
     now = runs[owner.run_id].order(order.intent.client_order_id)
     return evolve(
         order,
-        owner=Owner(owner.run_id, state=now.state, reason=now.reason, report=now.report),
+        owner=Owner(
+            owner.run_id,
+            state=now.state,
+            reason=now.reason,
+            report=now.report,
+            canceled_on_arrival=now.canceled_on_arrival,
+        ),
     )
