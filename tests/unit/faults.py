@@ -129,6 +129,10 @@ class InterruptedRuns(MemoryRunRepository):
     async def read_latch(self) -> Latch | None:
         return await self.calls.make("runs", "read_latch", super().read_latch, writes=False)
 
-    async def swap_latch(self, expected: Latch | None, new: Latch) -> bool:
+    async def swap_latch(
+        self, expected: Latch | None, new: Latch, *, entry: HistoryEntry | None = None
+    ) -> bool:
         swap = super().swap_latch
-        return await self.calls.make("runs", "swap_latch", lambda: swap(expected, new), writes=True)
+        return await self.calls.make(
+            "runs", "swap_latch", lambda: swap(expected, new, entry=entry), writes=True
+        )

@@ -13,6 +13,7 @@ from orchestrator_adapters.memory.clock import VirtualClock
 from orchestrator_adapters.memory.kill_switch import MemoryKillSwitch
 from orchestrator_adapters.memory.prices import MemoryPriceSource
 from orchestrator_core import engaging, halting
+from orchestrator_core.commits import Lease, PlanRecord, RunOpening, WaveClaim
 from orchestrator_core.driver import run_sync
 from orchestrator_core.engaging import AlreadyInState, EngageAnswer
 from orchestrator_core.errors import (
@@ -30,6 +31,7 @@ from orchestrator_core.kill_switch import (
     FollowUp,
     Halted,
     HeldBy,
+    HistoryEntry,
     KillSwitchState,
     Latch,
     LatchReading,
@@ -41,11 +43,10 @@ from orchestrator_core.kill_switch import (
 )
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.model import OrderIntent, OrderReport, SafetyFlags, SignalBatch
+from orchestrator_core.orders import Settlement
 from orchestrator_core.planning import plan_orders
 from orchestrator_core.ports import RunPorts, SubmitOutcome
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.commits import Lease, PlanRecord, RunOpening, WaveClaim
-from orchestrator_core.orders import Settlement
 from tests.unit.builders import NOW, TODAY, a_policy, a_quote, a_signal, a_snapshot
 from tests.unit.faults import Calls, Failing, InterruptedKillSwitch, InterruptedRuns
 
@@ -931,7 +932,9 @@ def test_a_latch_that_keeps_changing_is_reported() -> None:
     world = trading_world()
 
     class Restless(InterruptedRuns):
-        async def swap_latch(self, expected: Latch | None, new: Latch) -> bool:
+        async def swap_latch(
+            self, expected: Latch | None, new: Latch, *, entry: HistoryEntry | None = None
+        ) -> bool:
             return False
 
     world.runs = Restless(world.clock, world.calls)
@@ -945,8 +948,10 @@ def test_a_latch_that_is_let_go_again_and_again_is_reported() -> None:
     world = trading_world()
 
     class Slippery(InterruptedRuns):
-        async def swap_latch(self, expected: Latch | None, new: Latch) -> bool:
-            return await super().swap_latch(expected, evolve(new, engaged=False))
+        async def swap_latch(
+            self, expected: Latch | None, new: Latch, *, entry: HistoryEntry | None = None
+        ) -> bool:
+            return await super().swap_latch(expected, evolve(new, engaged=False), entry=entry)
 
     world.runs = Slippery(world.clock, world.calls)
     answer = run_sync(world.engage())

@@ -439,12 +439,14 @@ def test_a_run_that_another_replica_took_over_sends_no_more() -> None:
     world.policy = evolve(world.policy, max_in_flight_orders=1)
 
     def take_over() -> None:
-        run_sync(world.runs.take_over(FIRST_RUN, seconds=60))
+        world.clock.advance(world.policy.lease_seconds)
+        strategy = world.policy.strategy_id
+        assert run_sync(world.runs.take_run(strategy, lease_seconds=60.0)) is not None
 
     world.sink.before = take_over
     run = world.run()
     assert [intent.symbol for intent in world.sink.sent] == ["A"]
-    assert world.states() == {"A": "sending", "B": "planned"}
+    assert world.states() == {"A": "unknown", "B": "planned"}
     assert run.status is RunStatus.RUNNING
 
 
