@@ -6,14 +6,20 @@ Values are native or text, as in `orchestrator_adapters.run_rows`.
 from decimal import Decimal
 from typing import Any
 
+from attrs import evolve
+
 from orchestrator_adapters.run_rows import (
+    HEARD_OF,
     Row,
     decimal_or_none,
     run_id_of,
     storable_or_none,
+    storable_report,
 )
+from orchestrator_core.commits import TAKEN_OVER, FollowedOrder, OrderNews
+from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import ClientOrderId, RunId, Symbol
-from orchestrator_core.lifecycle import OrderState
+from orchestrator_core.lifecycle import OrderState, advance
 from orchestrator_core.model import OrderIntent, OrderReport, OrderType, Side, Signal, TimeInForce
 from orchestrator_core.money import ZERO
 from orchestrator_core.orders import Order, Owner
@@ -44,6 +50,7 @@ OUTCOME_COLUMNS = (
     "filled_qty",
     "filled_avg_price",
     "message",
+    "canceled_on_arrival",
     "order_status",
     "skip_reason",
 )
@@ -102,6 +109,7 @@ def outcome_values(order: Order) -> tuple[Any, ...]:
         None if shown is None else shown.filled_qty,
         None if shown is None else shown.filled_avg_price,
         None if report is None else report.message,
+        order.canceled_on_arrival,
         order.order_status,
         storable_or_none(order.skip_reason),
     )
@@ -116,6 +124,7 @@ def order_of_row(row: Row) -> Order:
             state=OrderState(row["owner_state"]),
             reason=row["owner_reason"],
             report=report_of_row(row, OWNER_PREFIX),
+            canceled_on_arrival=bool(row["owner_canceled_on_arrival"]),
         )
     return Order(
         signal=Signal(
@@ -129,7 +138,20 @@ def order_of_row(row: Row) -> Order:
         reason=row["reason"],
         report=report_of_row(row),
         owner=owner,
+        canceled_on_arrival=bool(row["canceled_on_arrival"]),
     )
+
+
+def followed_of_row(row: Row) -> FollowedOrder:
+    """Return a followed order of a row of its columns and `age_seconds`.
+
+    Raises:
+        IllegalTransition: The row holds no order that the gateway spoke of.
+    """
+    intent, report = _intent_of(row), report_of_row(row)
+    if intent is None or report is None:
+        raise IllegalTransition(f"a followed order of run {row['run_id']} was never acknowledged")
+    return FollowedOrder(run_id_of(row["run_id"]), intent, report, float(row["age_seconds"]))
 
 
 def _intent_of(row: Row) -> OrderIntent | None:
@@ -165,3 +187,21 @@ def report_of_row(row: Row, prefix: str = "") -> OrderReport | None:
         filled_avg_price=decimal_or_none(row[f"{prefix}filled_avg_price"]),
         message=row[f"{prefix}message"],
     )
+
+
+def taken_over(order: Order) -> Order:
+    """Return an order that was SENDING as another holder of its run finds it."""
+    return evolve(order, state=advance(order.state, OrderState.UNKNOWN), reason=TAKEN_OVER)
+
+
+def hear(order: Order, news: OrderNews) -> Order:
+    """Return the order with the news of it.
+
+    The same order where another word stands there meanwhile, or where no later word counts.
+    """
+    stands = order.report
+    if order.state not in HEARD_OF or stands is None:
+        return order
+    if (stands.status, stands.filled_qty) != (news.before.status, news.before.filled_qty):
+        return order
+    return evolve(order, report=storable_report(news.report))

@@ -16,20 +16,23 @@ from uuid import UUID
 
 from attrs import evolve, frozen
 
+from orchestrator_core.commits import PlanRecord, RunOpening
 from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.lifecycle import OPEN, OrderState, RunStatus
+from orchestrator_core.model import OrderReport
+from orchestrator_core.orders import Order, Settlement, settle
+from orchestrator_core.planning import Snapshot
 from orchestrator_core.record import (
     canonical_json,
     content_hash,
     decode_request,
+    decode_snapshot,
     decode_time,
     encode_batch,
     encode_request,
     encode_snapshot,
 )
-from orchestrator_core.commits import PlanRecord, RunOpening
-from orchestrator_core.orders import Order, Settlement, settle
 from orchestrator_core.runs import FailureKind, Run, RunFailure, RunSummary, duration_between
 
 
@@ -44,6 +47,9 @@ REGISTERED_OPEN = OPEN - {OrderState.PLANNED}
 
 # A claim or a plan makes these; recording an outcome never does.
 NOT_BY_SETTLEMENT = frozenset({OrderState.SENDING, OrderState.ADOPTED})
+
+# What the gateway says of these later is news, and no outcome.
+HEARD_OF = frozenset({OrderState.ACCEPTED, OrderState.REJECTED})
 
 # Text columns take no NUL in Postgres, and no lone surrogate anywhere.
 _REPLACEMENT = "\ufffd"
@@ -61,18 +67,25 @@ def storable_or_none(text: str | None) -> str | None:
     return None if text is None else storable_text(text)
 
 
+def storable_report(report: OrderReport) -> OrderReport:
+    """Return the gateway's word as it can be stored."""
+    return evolve(
+        report,
+        status=storable_text(report.status),
+        gateway_order_id=storable_text(report.gateway_order_id),
+        broker_order_id=storable_or_none(report.broker_order_id),
+        message=storable_or_none(report.message),
+    )
+
+
 def storable_settlement(settlement: Settlement) -> Settlement:
     """Return the settlement as it can be stored, so that it compares with what is read back."""
     report = settlement.report
-    if report is not None:
-        report = evolve(
-            report,
-            status=storable_text(report.status),
-            gateway_order_id=storable_text(report.gateway_order_id),
-            broker_order_id=storable_or_none(report.broker_order_id),
-            message=storable_or_none(report.message),
-        )
-    return evolve(settlement, reason=storable_or_none(settlement.reason), report=report)
+    return evolve(
+        settlement,
+        reason=storable_or_none(settlement.reason),
+        report=None if report is None else storable_report(report),
+    )
 
 
 def is_storable(order: Order) -> bool:
@@ -86,14 +99,18 @@ def is_storable(order: Order) -> bool:
 def settle_once(order: Order, settlement: Settlement) -> Order:
     """Return the order as the settlement leaves it; the same order if it stands so already.
 
+    A settlement that is recorded again finds the gateway's later word in the place of its own: that
+    one stays.
+
     Raises:
         IllegalTransition: The order's state does not allow it, or only a claim or a plan does it.
     """
     if settlement.state in NOT_BY_SETTLEMENT:
         raise IllegalTransition(f"no settlement makes an order {settlement.state}")
-    report = settlement.report or order.report
-    if (order.state, order.reason, order.report) == (settlement.state, settlement.reason, report):
-        return order
+    if (order.state, order.reason) == (settlement.state, settlement.reason):
+        has_later_word = order.state in HEARD_OF and order.report is not None
+        if has_later_word or settlement.report in (None, order.report):
+            return order
     return settle(order, settlement)
 
 
@@ -155,6 +172,15 @@ def plan_values(record: PlanRecord, encoded: EncodedPlan) -> dict[str, Any]:
         "snapshot": encoded.snapshot,
         "snapshot_hash": encoded.digest,
     }
+
+
+def snapshot_of(text: str | None) -> Snapshot | None:
+    """Return the snapshot of its stored text; None where there is no plan.
+
+    Raises:
+        ValueError: The record is of another form, or damaged.
+    """
+    return None if text is None else decode_snapshot(json.loads(text))
 
 
 CLOSING_COLUMNS = (
