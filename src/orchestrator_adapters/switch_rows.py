@@ -1,5 +1,6 @@
 """The kill switch's durable history as column values, and back."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -10,6 +11,9 @@ from orchestrator_core.record import canonical_json
 
 # An entry of the same event, time and operator is the same entry.
 HISTORY_COLUMNS: Final = ("event", "timestamp", "operator", "reason", "notes", "details")
+
+
+_NO_TIME: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def history_values(entry: HistoryEntry) -> tuple[Any, ...]:
@@ -32,9 +36,19 @@ def moment_of(entry: HistoryEntry) -> datetime | None:
     """Return the entry's timestamp as a time; None where it is none."""
     try:
         time = datetime.fromisoformat(entry.timestamp)
-    except ValueError:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def newest_first(entries: Iterable[HistoryEntry]) -> list[HistoryEntry]:
+    """Return entries by time, those of one time by their place; what tells no time counts as new.
+
+    Args:
+        entries: In the order of writing.
+    """
+    written = list(entries)[::-1]
+    return sorted(written, key=lambda entry: moment_of(entry) or _NO_TIME, reverse=True)
 
 
 def entry_of_row(row: Row) -> HistoryEntry:

@@ -1,24 +1,14 @@
-"""What the run repository's suite is made of: runs, plans, and the stage they are tried on."""
+"""What the run repository's suite is made of: runs, plans, outcomes, and races."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import anyio
 from attrs import evolve, frozen
 
-from orchestrator_core.errors import OrchestratorError
-from orchestrator_core.identifiers import ClientOrderId, Decision, RunId, StrategyId, Symbol
-from orchestrator_core.identifiers import TradingMode as Mode
-from orchestrator_core.kill_switch import Latch
-from orchestrator_core.lifecycle import OrderState
-from orchestrator_core.limits import Limits
-from orchestrator_core.model import OrderReport, Quote, Signal, SignalBatch
-from orchestrator_core.planning import PlanningPolicy, Snapshot, plan_orders
-from orchestrator_core.ports import RunRepository
-from orchestrator_core.requests import RunRequest
 from orchestrator_core.commits import (
     ClaimAnswer,
     IdempotencyKey,
@@ -28,7 +18,17 @@ from orchestrator_core.commits import (
     RunOpening,
     WaveClaim,
 )
+from orchestrator_core.errors import OrchestratorError
+from orchestrator_core.identifiers import ClientOrderId, Decision, RunId, StrategyId, Symbol
+from orchestrator_core.identifiers import TradingMode as Mode
+from orchestrator_core.kill_switch import Latch
+from orchestrator_core.lifecycle import OrderState
+from orchestrator_core.limits import Limits
+from orchestrator_core.model import OrderReport, Quote, Signal, SignalBatch
 from orchestrator_core.orders import Order, Settlement
+from orchestrator_core.planning import PlanningPolicy, Snapshot, plan_orders
+from orchestrator_core.ports import RunRepository
+from orchestrator_core.requests import RunRequest
 from orchestrator_core.runs import Run, RunFailure
 from orchestrator_core.sizing import SizingPolicy
 
@@ -38,6 +38,7 @@ ALPHA = StrategyId("alpha")
 START = datetime(2026, 3, 2, 15, 0, 0, 123_456, tzinfo=UTC)
 END = START + timedelta(seconds=2, microseconds=7)
 DAY = date(2026, 3, 2)
+LEASE_SECONDS = 90.0
 
 TRADING = Latch(engaged=False, epoch=1, changed_by="ops", reason="first start", changed_at=START)
 STOPPED = Latch(
@@ -47,19 +48,6 @@ STOPPED = Latch(
     reason="a “quoted” reason\nof two lines",
     changed_at=END,
 )
-
-
-class RunStage(Protocol):
-    """The world around a run repository."""
-
-    @property
-    def runs(self) -> RunRepository:
-        """The adapter under test, over an empty store that holds no latch either."""
-        ...
-
-    async def take_over(self, run_id: RunId) -> Lease:
-        """Give the run to another holder, as recovery does: a new lease, one epoch later."""
-        ...
 
 
 def an_opening(
@@ -78,7 +66,7 @@ def an_opening(
         as_of_date=DAY,
         request=request or a_request(symbols),
         started_at=started_at,
-        lease_seconds=90.0,
+        lease_seconds=LEASE_SECONDS,
         idempotency=None if key is None else IdempotencyKey(key, fingerprint),
     )
 
@@ -189,9 +177,10 @@ def a_closing(
     failure: RunFailure | None = None,
     at: datetime = END,
     frees_key: bool = False,
+    look_again: float | None = None,
 ) -> RunClosing:
     """Return the end of a run."""
-    return RunClosing(tuple(settlements), failure, at, frees_key)
+    return RunClosing(tuple(settlements), failure, at, frees_key, look_again_seconds=look_again)
 
 
 @frozen

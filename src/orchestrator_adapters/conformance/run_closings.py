@@ -10,7 +10,6 @@ from orchestrator_adapters.conformance.run_cases import (
     ALPHA,
     END,
     START,
-    RunStage,
     StartedRun,
     a_closing,
     a_record,
@@ -23,10 +22,11 @@ from orchestrator_adapters.conformance.run_cases import (
     started,
     stored,
 )
+from orchestrator_adapters.conformance.run_stage import RunStage, taken_over
+from orchestrator_core.commits import RunClosing, RunOpening
 from orchestrator_core.errors import IllegalTransition, LeaseLost
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
 from orchestrator_core.lifecycle import OrderState, RunStatus
-from orchestrator_core.commits import RunClosing, RunOpening
 from orchestrator_core.orders import Order, Settlement, settle
 from orchestrator_core.runs import FailureKind, Run, RunFailure, RunFilter, RunSummary
 
@@ -55,24 +55,24 @@ class ClosingCases:
     ) -> None:
         await let_trade(stage.runs)
         run = await started(stage.runs, ["AAPL", "IBM"], claims=True)
-        closed = await stage.runs.close_run(run.lease, a_closing(*_outcomes(run, states)))
+        closed = await stage.runs.close_run(run.lease, a_closing(*outcomes_of(run, states)))
         assert closed.status is status
         assert closed.completed_at == (None if status is RunStatus.RUNNING else END)
         assert closed.orders is not None
         assert [order.state for order in closed.orders] == states
         assert await stored(stage.runs, run.run_id) == closed
-        assert await _listed(stage, closed) == _summary(closed)
+        assert await listed(stage, closed) == _summary(closed)
 
     async def test_a_run_that_its_closer_knows_ends_as_its_orders_stand(
         self, stage: RunStage
     ) -> None:
         await let_trade(stage.runs)
         run = await started(stage.runs, ["AAPL", "IBM"], claims=True)
-        closing = await _known(stage, run, a_closing(*_outcomes(run, [S.ACCEPTED, S.REJECTED])))
+        closing = await as_known(stage, run, a_closing(*outcomes_of(run, [S.ACCEPTED, S.REJECTED])))
         closed = await stage.runs.close_run(run.lease, closing)
         assert (closed.status, closed.completed_at) == (RunStatus.PARTIAL, END)
         assert await stored(stage.runs, run.run_id) == closed
-        assert await _listed(stage, closed) == _summary(closed)
+        assert await listed(stage, closed) == _summary(closed)
         assert await stage.runs.close_run(run.lease, closing) == closed
 
     async def test_what_stands_counts_and_not_what_its_closer_believes(
@@ -80,8 +80,10 @@ class ClosingCases:
     ) -> None:
         await let_trade(stage.runs)
         run = await started(stage.runs, ["AAPL", "IBM"], claims=True)
-        believed = await _known(stage, run, a_closing(*_outcomes(run, [S.ACCEPTED, S.ACCEPTED])))
-        closing = evolve(a_closing(*_outcomes(run, [S.ACCEPTED])), known=believed.known)
+        believed = await as_known(
+            stage, run, a_closing(*outcomes_of(run, [S.ACCEPTED, S.ACCEPTED]))
+        )
+        closing = evolve(a_closing(*outcomes_of(run, [S.ACCEPTED])), known=believed.known)
         closed = await stage.runs.close_run(run.lease, closing)
         assert [order.state for order in closed.orders or ()] == [S.ACCEPTED, S.SENDING]
         assert (closed.status, closed.completed_at) == (RunStatus.RUNNING, None)
@@ -110,7 +112,7 @@ class ClosingCases:
         assert (closed.status, closed.failure, closed.orders) == (RunStatus.FAILED, failure, None)
         assert closed.completed_at == END
         assert await stored(stage.runs, opening.run_id) == closed
-        assert await _listed(stage, closed) == _summary(closed)
+        assert await listed(stage, closed) == _summary(closed)
 
     async def test_a_run_that_needed_no_order_is_completed(self, stage: RunStage) -> None:
         opening = an_opening()
@@ -121,7 +123,7 @@ class ClosingCases:
     async def test_closing_again_changes_nothing(self, stage: RunStage) -> None:
         await let_trade(stage.runs)
         run = await started(stage.runs, ["AAPL", "IBM"], claims=True)
-        closing = a_closing(*_outcomes(run, [S.ACCEPTED, S.REJECTED]))
+        closing = a_closing(*outcomes_of(run, [S.ACCEPTED, S.REJECTED]))
         closed = await stage.runs.close_run(run.lease, closing)
         assert await stage.runs.close_run(run.lease, closing) == closed
         later = RunClosing((), RunFailure(FailureKind.STOPPED, "late"), LATER)
@@ -131,27 +133,27 @@ class ClosingCases:
     async def test_leaving_a_run_open_again_changes_nothing(self, stage: RunStage) -> None:
         await let_trade(stage.runs)
         run = await started(stage.runs, claims=True)
-        closing = a_closing(*_outcomes(run, [S.UNKNOWN]))
+        closing = a_closing(*outcomes_of(run, [S.UNKNOWN]))
         closed = await stage.runs.close_run(run.lease, closing)
         assert await stage.runs.close_run(run.lease, closing) == closed
 
     async def test_a_run_left_open_is_completed_by_its_next_holder(self, stage: RunStage) -> None:
         await let_trade(stage.runs)
         run = await started(stage.runs, claims=True)
-        await stage.runs.close_run(run.lease, a_closing(*_outcomes(run, [S.UNKNOWN])))
-        lease = await stage.take_over(run.run_id)
-        settled = _outcomes(run, [S.ACCEPTED])
+        await stage.runs.close_run(run.lease, a_closing(*outcomes_of(run, [S.UNKNOWN])))
+        lease = (await taken_over(stage, run.run_id)).lease
+        settled = outcomes_of(run, [S.ACCEPTED])
         closed = await stage.runs.close_run(lease, a_closing(*settled, at=LATER))
         assert (closed.status, closed.completed_at) == (RunStatus.COMPLETED, LATER)
-        assert await _listed(stage, closed) == _summary(closed)
+        assert await listed(stage, closed) == _summary(closed)
 
     async def test_closing_under_an_old_lease_changes_nothing(self, stage: RunStage) -> None:
         await let_trade(stage.runs)
         run = await started(stage.runs, claims=True)
-        await stage.take_over(run.run_id)
+        await taken_over(stage, run.run_id)
         with pytest.raises(LeaseLost):
-            await stage.runs.close_run(run.lease, a_closing(*_outcomes(run, [S.ACCEPTED])))
-        assert await order_states(stage.runs, run.run_id) == [S.SENDING]
+            await stage.runs.close_run(run.lease, a_closing(*outcomes_of(run, [S.ACCEPTED])))
+        assert await order_states(stage.runs, run.run_id) == [S.UNKNOWN]
 
     async def test_closing_by_a_step_outside_the_table_changes_nothing(
         self, stage: RunStage
@@ -161,11 +163,11 @@ class ClosingCases:
         before = await stored(stage.runs, run.run_id)
         with pytest.raises(IllegalTransition):
             await stage.runs.close_run(
-                run.lease, a_closing(*_outcomes(run, [S.ACCEPTED, S.HALTED]))
+                run.lease, a_closing(*outcomes_of(run, [S.ACCEPTED, S.HALTED]))
             )
         assert await stored(stage.runs, run.run_id) == before
         # The lease was not given back either.
-        await stage.runs.commit_wave(run.lease, _outcomes(run, [S.ACCEPTED]), None)
+        await stage.runs.commit_wave(run.lease, outcomes_of(run, [S.ACCEPTED]), None)
 
 
 class AdopterCases:
@@ -188,18 +190,18 @@ class AdopterCases:
         adopter = await started(stage.runs)
         left = await stage.runs.close_run(adopter.lease, a_closing())
         assert (left.status, left.completed_at) == (RunStatus.RUNNING, None)
-        closing = a_closing(*_outcomes(owner, [state]), at=LATER)
+        closing = a_closing(*outcomes_of(owner, [state]), at=LATER)
         await stage.runs.close_run(
-            owner.lease, await _known(stage, owner, closing) if knows else closing
+            owner.lease, await as_known(stage, owner, closing) if knows else closing
         )
         run = await stored(stage.runs, adopter.run_id)
         assert (run.status, run.completed_at) == (status, LATER)
-        assert await _listed(stage, run) == _summary(run)
+        assert await listed(stage, run) == _summary(run)
 
     async def test_an_adopter_of_what_is_settled_ends_at_once(self, stage: RunStage) -> None:
         await let_trade(stage.runs)
         owner = await started(stage.runs, claims=True)
-        await stage.runs.close_run(owner.lease, a_closing(*_outcomes(owner, [S.ACCEPTED])))
+        await stage.runs.close_run(owner.lease, a_closing(*outcomes_of(owner, [S.ACCEPTED])))
         adopter = await started(stage.runs)
         closed = await stage.runs.close_run(adopter.lease, a_closing(frees_key=True))
         assert (closed.status, closed.completed_at) == (RunStatus.COMPLETED, END)
@@ -210,10 +212,10 @@ class AdopterCases:
         owner = await started(stage.runs, claims=True)
         adopter = await started(stage.runs)
         await stage.runs.close_run(adopter.lease, a_closing())
-        await stage.runs.close_run(owner.lease, a_closing(*_outcomes(owner, [S.UNKNOWN])))
+        await stage.runs.close_run(owner.lease, a_closing(*outcomes_of(owner, [S.UNKNOWN])))
         assert (await stored(stage.runs, adopter.run_id)).status is RunStatus.RUNNING
-        lease = await stage.take_over(owner.run_id)
-        await stage.runs.close_run(lease, a_closing(*_outcomes(owner, [S.ACCEPTED]), at=LATER))
+        lease = (await taken_over(stage, owner.run_id)).lease
+        await stage.runs.close_run(lease, a_closing(*outcomes_of(owner, [S.ACCEPTED]), at=LATER))
         run = await stored(stage.runs, adopter.run_id)
         assert (run.status, run.completed_at) == (RunStatus.COMPLETED, LATER)
 
@@ -224,7 +226,7 @@ class AdopterCases:
         own = adopter.answer.claimed
         assert len(own) == 1
         await stage.runs.close_run(adopter.lease, a_closing(a_settlement(own[0], S.UNKNOWN)))
-        await stage.runs.close_run(owner.lease, a_closing(*_outcomes(owner, [S.ACCEPTED])))
+        await stage.runs.close_run(owner.lease, a_closing(*outcomes_of(owner, [S.ACCEPTED])))
         assert (await stored(stage.runs, adopter.run_id)).completed_at is None
 
     async def test_an_adopter_of_two_owners_waits_for_both(self, stage: RunStage) -> None:
@@ -233,9 +235,9 @@ class AdopterCases:
         second = await started(stage.runs, ["IBM"], claims=True)
         adopter = await started(stage.runs, ["AAPL", "IBM"])
         await stage.runs.close_run(adopter.lease, a_closing())
-        await stage.runs.close_run(first.lease, a_closing(*_outcomes(first, [S.ACCEPTED])))
+        await stage.runs.close_run(first.lease, a_closing(*outcomes_of(first, [S.ACCEPTED])))
         assert (await stored(stage.runs, adopter.run_id)).completed_at is None
-        rejected = _outcomes(second, [S.REJECTED])
+        rejected = outcomes_of(second, [S.REJECTED])
         await stage.runs.close_run(second.lease, a_closing(*rejected, at=LATER))
         run = await stored(stage.runs, adopter.run_id)
         assert (run.status, run.completed_at) == (RunStatus.PARTIAL, LATER)
@@ -247,7 +249,7 @@ class AdopterCases:
         owner = await started(stage.runs, claims=True)
         adopter = await started(stage.runs)
         await stage.runs.close_run(adopter.lease, a_closing())
-        settled = _outcomes(owner, [S.ACCEPTED])
+        settled = outcomes_of(owner, [S.ACCEPTED])
         await stage.runs.close_run(owner.lease, a_closing(*settled))
         before = await stored(stage.runs, adopter.run_id)
         await stage.runs.close_run(owner.lease, a_closing(*settled, at=LATER))
@@ -261,9 +263,9 @@ class AdopterCases:
             symbols = [f"A{attempt}N0", f"A{attempt}N1"]
             owner = await started(stage.runs, symbols, claims=True)
             adopters = [await started(stage.runs, symbols) for _ in range(2)]
-            settled = a_closing(*_outcomes(owner, [S.ACCEPTED, S.ACCEPTED]))
+            settled = a_closing(*outcomes_of(owner, [S.ACCEPTED, S.ACCEPTED]))
             if attempt % 4 > 1:
-                settled = await _known(stage, owner, settled)
+                settled = await as_known(stage, owner, settled)
             calls = [
                 _close_call(stage, owner, settled),
                 *[_close_call(stage, adopter, a_closing()) for adopter in adopters],
@@ -273,7 +275,7 @@ class AdopterCases:
             for adopter in adopters:
                 run = await stored(stage.runs, adopter.run_id)
                 assert run.completed_at == END
-                assert (await _listed(stage, run)).status is RunStatus.COMPLETED
+                assert (await listed(stage, run)).status is RunStatus.COMPLETED
 
     async def test_two_owners_and_their_adopter_closing_at_once_leave_none_running(
         self, stage: RunStage
@@ -285,14 +287,14 @@ class AdopterCases:
             second = await started(stage.runs, [there], claims=True)
             third = await started(stage.runs, [here, there])
             answers = await at_once(
-                _close_call(stage, first, a_closing(*_outcomes(first, [S.ACCEPTED]))),
+                _close_call(stage, first, a_closing(*outcomes_of(first, [S.ACCEPTED]))),
                 _close_call(stage, third, a_closing()),
-                _close_call(stage, second, a_closing(*_outcomes(second, [S.REJECTED]))),
+                _close_call(stage, second, a_closing(*outcomes_of(second, [S.REJECTED]))),
             )
             assert all(isinstance(answer, Run) for answer in answers), answers
             run = await stored(stage.runs, third.run_id)
             assert (run.status, run.completed_at) == (RunStatus.PARTIAL, END)
-            assert (await _listed(stage, run)).status is RunStatus.PARTIAL
+            assert (await listed(stage, run)).status is RunStatus.PARTIAL
 
 
 class ListingCases:
@@ -365,11 +367,12 @@ async def _open_at(stage: RunStage, seconds: int, strategy: StrategyId = ALPHA) 
     return opening.run_id
 
 
-def _outcomes(run: StartedRun, states: list[OrderState]) -> tuple[Settlement, ...]:
+def outcomes_of(run: StartedRun, states: list[OrderState]) -> tuple[Settlement, ...]:
+    """Return an outcome for each of the run's orders, in the order of sending."""
     return tuple(a_settlement(id_, state) for id_, state in zip(run.ids, states, strict=False))
 
 
-async def _known(stage: RunStage, run: StartedRun, closing: RunClosing) -> RunClosing:
+async def as_known(stage: RunStage, run: StartedRun, closing: RunClosing) -> RunClosing:
     """Return the closing by one who knows the run's orders."""
     before = await stored(stage.runs, run.run_id)
     settlements = {settlement.client_order_id: settlement for settlement in closing.settlements}
@@ -384,7 +387,8 @@ def _settled(order: Order, settlements: Mapping[ClientOrderId, Settlement]) -> O
     return order if settlement is None else settle(order, settlement)
 
 
-async def _listed(stage: RunStage, run: Run) -> RunSummary:
+async def listed(stage: RunStage, run: Run) -> RunSummary:
+    """Return the run's row in the list of runs."""
     page = await stage.runs.list_runs(RunFilter(status=run.status), limit=100, offset=0)
     return next(summary for summary in page.runs if summary.run_id == run.run_id)
 

@@ -9,10 +9,10 @@ from orchestrator_adapters.conformance.run_cases import (
     END,
     STOPPED,
     TRADING,
-    RunStage,
     at_once,
     let_trade,
 )
+from orchestrator_adapters.conformance.run_stage import RunStage
 from orchestrator_core.kill_switch import Latch
 
 

@@ -8,7 +8,6 @@ from attrs import evolve
 from orchestrator_adapters.conformance.run_cases import (
     START,
     TRADING,
-    RunStage,
     a_closing,
     a_record,
     a_request,
@@ -20,10 +19,11 @@ from orchestrator_adapters.conformance.run_cases import (
     started,
     stored,
 )
+from orchestrator_adapters.conformance.run_stage import RunStage, taken_over
+from orchestrator_core.commits import EarlierRun, Lease, RunOpening, WaveClaim
 from orchestrator_core.errors import Conflict, IllegalTransition, LeaseLost
 from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.lifecycle import OrderState, RunStatus
-from orchestrator_core.commits import EarlierRun, Lease, RunOpening, WaveClaim
 from orchestrator_core.runs import FailureKind, Run, RunFailure, RunFilter
 
 DOWN = RunFailure(FailureKind.SIGNALS_UNAVAILABLE, "signals down")
@@ -86,7 +86,7 @@ class RunOpeningCases:
     async def test_opening_a_run_that_another_took_over_is_refused(self, stage: RunStage) -> None:
         opening = an_opening()
         await opened(stage.runs, opening)
-        await stage.take_over(opening.run_id)
+        await taken_over(stage, opening.run_id)
         with pytest.raises(LeaseLost):
             await stage.runs.open_run(opening)
 

@@ -7,7 +7,6 @@ import pytest
 from orchestrator_adapters.conformance.run_cases import (
     DAY,
     TRADING,
-    RunStage,
     a_closing,
     a_record,
     a_request,
@@ -24,12 +23,13 @@ from orchestrator_adapters.conformance.run_cases import (
     started,
     stored,
 )
+from orchestrator_adapters.conformance.run_stage import RunStage, taken_over
+from orchestrator_core.commits import Lease, PlanCommit, PlanRecord, WaveClaim
 from orchestrator_core.errors import IllegalTransition, LeaseLost
 from orchestrator_core.identifiers import StrategyId, Symbol
 from orchestrator_core.lifecycle import HOLDS_ID, OrderState, RunStatus
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import Signal
-from orchestrator_core.commits import Lease, PlanCommit, PlanRecord, WaveClaim
 from orchestrator_core.orders import Order, Owner, order_of
 
 S = OrderState
@@ -163,7 +163,7 @@ class PlanCases:
     async def test_a_plan_under_an_old_lease_is_not_stored(self, stage: RunStage) -> None:
         opening = an_opening()
         lease = await opened(stage.runs, opening)
-        await stage.take_over(opening.run_id)
+        await taken_over(stage, opening.run_id)
         with pytest.raises(LeaseLost):
             await stage.runs.commit_plan(lease, a_record(opening), None)
         assert (await stored(stage.runs, opening.run_id)).orders is None

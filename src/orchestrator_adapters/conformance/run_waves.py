@@ -1,6 +1,6 @@
 """How waves are claimed and their outcomes recorded, on the lease and under the latch."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import anyio.lowlevel
@@ -10,7 +10,6 @@ from attrs import evolve
 from orchestrator_adapters.conformance.run_cases import (
     STOPPED,
     TRADING,
-    RunStage,
     StartedRun,
     a_report,
     a_settlement,
@@ -22,12 +21,13 @@ from orchestrator_adapters.conformance.run_cases import (
     started,
     stored,
 )
+from orchestrator_adapters.conformance.run_stage import RunStage, taken_over
+from orchestrator_core.commits import ClaimAnswer, OpenOrder, WaveClaim
 from orchestrator_core.errors import IllegalTransition, LeaseLost
 from orchestrator_core.identifiers import ClientOrderId
 from orchestrator_core.kill_switch import Latch
-from orchestrator_core.lifecycle import IN_FLIGHT, ORDER_TRANSITIONS, OrderState
+from orchestrator_core.lifecycle import ORDER_TRANSITIONS, OrderState
 from orchestrator_core.model import OrderReport
-from orchestrator_core.commits import ClaimAnswer, OpenOrder, WaveClaim
 from orchestrator_core.orders import Settlement
 
 S = OrderState
@@ -149,9 +149,8 @@ class ClaimCases:
         await let_trade(stage.runs)
         run = await started(stage.runs, ["AAPL", "IBM"])
         await stage.runs.commit_wave(run.lease, (), claim_of(1, run.ids[0]))
-        lease = await stage.take_over(run.run_id)
-        unknown = a_settlement(run.ids[0], S.UNKNOWN)
-        answer = await stage.runs.commit_wave(lease, (unknown,), claim_of(1, run.ids[1]))
+        lease = (await taken_over(stage, run.run_id)).lease
+        answer = await stage.runs.commit_wave(lease, (), claim_of(1, run.ids[1]))
         assert answer == ClaimAnswer(claimed=(run.ids[1],))
         assert await order_states(stage.runs, run.run_id) == [S.UNKNOWN, S.SENDING]
 
@@ -183,36 +182,8 @@ class ClaimCases:
         for attempt in range(15):
             names = [[f"E{attempt}R{run}N{n}" for n in range(6)] for run in range(3)]
             runs = [await started(stage.runs, symbols) for symbols in names]
-            moved += await self._race_engage(stage, runs, pause=attempt % 5)
+            moved += await race_engagement(stage, runs, pause=attempt % 5)
         assert moved > 0, "no claim was ever committed: the race was none"
-
-    async def _race_engage(self, stage: RunStage, runs: list[StartedRun], *, pause: int) -> int:
-        latch = await stage.runs.read_latch()
-        assert latch is not None
-        seen: set[ClientOrderId] = set()
-
-        async def claim_on(run: StartedRun) -> None:
-            for number, id_ in enumerate(run.ids, start=1):
-                claim = claim_of(number, id_, epoch=latch.epoch)
-                if (await stage.runs.commit_wave(run.lease, (), claim)).halted:
-                    return
-                await anyio.lowlevel.checkpoint()
-
-        async def stop() -> None:
-            for _ in range(pause):
-                await stage.runs.read_latch()
-            await engage(stage.runs)
-            seen.update(await _in_flight(stage))
-
-        async with anyio.create_task_group() as group:
-            for run in runs:
-                group.start_soon(claim_on, run)
-            group.start_soon(stop)
-        assert await _in_flight(stage) == seen
-        engaged = await stage.runs.read_latch()
-        assert engaged is not None
-        assert await stage.runs.swap_latch(engaged, evolve(engaged, engaged=False))
-        return len(seen)
 
 
 class OutcomeCases:
@@ -341,12 +312,12 @@ class OutcomeCases:
         await let_trade(stage.runs)
         run = await started(stage.runs, ["AAPL", "IBM"])
         await stage.runs.commit_wave(run.lease, (), claim_of(1, run.ids[0]))
-        lease = await stage.take_over(run.run_id)
+        lease = (await taken_over(stage, run.run_id)).lease
         assert (lease.run_id, lease.epoch) == (run.run_id, run.lease.epoch + 1)
         outcome = a_settlement(run.ids[0], S.ACCEPTED)
         with pytest.raises(LeaseLost):
             await stage.runs.commit_wave(run.lease, (outcome,), claim_of(2, run.ids[1]))
-        assert await order_states(stage.runs, run.run_id) == [S.SENDING, S.PLANNED]
+        assert await order_states(stage.runs, run.run_id) == [S.UNKNOWN, S.PLANNED]
         await stage.runs.commit_wave(lease, (outcome,), None)
         assert await order_states(stage.runs, run.run_id) == [S.ACCEPTED, S.PLANNED]
 
@@ -394,9 +365,44 @@ class OutcomeCases:
             await stage.runs.commit_wave(run.lease, (a_settlement(run.ids[0], state),), None)
 
 
-async def _in_flight(stage: RunStage) -> set[ClientOrderId]:
+async def race_engagement(
+    stage: RunStage, runs: Sequence[StartedRun], *, pause: int, resends: bool = False
+) -> int:
+    """Claim the runs' orders one by one while the latch is engaged; return how many were taken.
+
+    What is being sent when the engagement returns must be all that is ever sent. Disengages again.
+    """
+    latch = await stage.runs.read_latch()
+    assert latch is not None
+    seen: set[ClientOrderId] = set()
+
+    async def claim_on(run: StartedRun) -> None:
+        for number, id_ in enumerate(run.ids, start=2):
+            claim = WaveClaim(number, (id_,), latch.epoch, resends)
+            if (await stage.runs.commit_wave(run.lease, (), claim)).halted:
+                return
+            await anyio.lowlevel.checkpoint()
+
+    async def stop() -> None:
+        for _ in range(pause):
+            await stage.runs.read_latch()
+        await engage(stage.runs)
+        seen.update(await _being_sent(stage))
+
+    async with anyio.create_task_group() as group:
+        for run in runs:
+            group.start_soon(claim_on, run)
+        group.start_soon(stop)
+    assert await _being_sent(stage) == seen
+    engaged = await stage.runs.read_latch()
+    assert engaged is not None
+    assert await stage.runs.swap_latch(engaged, evolve(engaged, engaged=False))
+    return len(seen)
+
+
+async def _being_sent(stage: RunStage) -> set[ClientOrderId]:
     found = await stage.runs.open_orders()
-    return {order.client_order_id for order in found if order.state in IN_FLIGHT}
+    return {order.client_order_id for order in found if order.state is S.SENDING}
 
 
 def _wave_call(
