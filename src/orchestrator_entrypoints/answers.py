@@ -11,8 +11,8 @@ from attrs import field, frozen
 from orchestrator_core.errors import Conflict, TradingHalted
 from orchestrator_core.identifiers import RunId
 from orchestrator_core.lifecycle import OrderState, RunStatus, Tally
-from orchestrator_core.planning import SkipReason
 from orchestrator_core.orders import Order
+from orchestrator_core.planning import SkipReason
 from orchestrator_core.runs import FailureKind, RecordedOutcome, Run, RunFailure, RunPage
 from orchestrator_entrypoints.wire import (
     JsonObject,
@@ -85,14 +85,17 @@ _FAILURES: dict[FailureKind, tuple[int, str]] = {
     FailureKind.GATEWAY_UNAVAILABLE: (503, "Execution Gateway unavailable"),
     FailureKind.GATEWAY_UNSAFE: (503, "Execution Gateway not verified as safe"),
     FailureKind.HALTED: (503, "Trading halted"),
+    FailureKind.BUDGET_UNAVAILABLE: (503, "Order budget unavailable"),
     FailureKind.DATABASE_UNAVAILABLE: (503, "Run database unavailable"),
     FailureKind.STOPPED: (503, "Service stopping"),
     FailureKind.ABANDONED: (503, "Run abandoned"),
     FailureKind.UNFORESEEN: (500, "Internal error"),
 }
 
-# Kinds that stop trading on purpose, not because something is broken.
-_FAILS_CLOSED = frozenset({FailureKind.GATEWAY_UNSAFE, FailureKind.HALTED})
+# Kinds where a brake, or doubt about one, stops trading.
+_FAILS_CLOSED = frozenset(
+    {FailureKind.GATEWAY_UNSAFE, FailureKind.HALTED, FailureKind.BUDGET_UNAVAILABLE}
+)
 
 
 def _failed(run_id: RunId, failure: RunFailure) -> tuple[int, Refusal]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from starlette.applications import Starlette
@@ -15,10 +15,13 @@ from starlette.routing import Route
 from orchestrator_entrypoints.answers import answer_problem
 from orchestrator_entrypoints.docs_page import DocsPage
 from orchestrator_entrypoints.edge import Edge, respond
+from orchestrator_entrypoints.follower import Follower
 from orchestrator_entrypoints.health import HealthObserver
 from orchestrator_entrypoints.keeper import Keeper
 from orchestrator_entrypoints.logs import log_event
 from orchestrator_entrypoints.orchestrator import Orchestrator
+from orchestrator_entrypoints.recoverer import Recoverer
+from orchestrator_entrypoints.rounds import Rounds
 from orchestrator_entrypoints.run_endpoints import RunEndpoints
 from orchestrator_entrypoints.run_service import RunService
 from orchestrator_entrypoints.service_endpoints import ServiceEndpoints
@@ -69,24 +72,38 @@ def _lifespan_of(
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        keeping = asyncio.create_task(Keeper(orchestrator, observer).keep())
+        loops = (
+            Keeper(orchestrator, observer).rounds(),
+            Recoverer(orchestrator).rounds(),
+            Follower(orchestrator).rounds(),
+        )
+        keeping = {asyncio.create_task(loop.keep()) for loop in loops}
         try:
             yield
         finally:
-            await _drain(orchestrator, runs)
-            keeping.cancel()
-            await asyncio.wait({keeping})
+            await _drain(orchestrator, runs, loops, keeping)
             await orchestrator.aclose()
 
     return lifespan
 
 
-async def _drain(orchestrator: Orchestrator, runs: RunService) -> None:
-    """Let the waves in flight end, within a time that counts from the word to stop."""
+async def _drain(
+    orchestrator: Orchestrator,
+    runs: RunService,
+    loops: Iterable[Rounds],
+    keeping: Collection[asyncio.Task[None]],
+) -> None:
+    """Let waves in flight and rounds under way end, in a time that counts from the word to stop."""
     orchestrator.stop.set()
-    left = orchestrator.settings.stop_seconds - orchestrator.stop.seconds
-    if not await runs.drain(max(0.0, left)):
+    for loop in loops:
+        loop.end()
+    left = max(0.0, orchestrator.settings.stop_seconds - orchestrator.stop.seconds)
+    is_idle, _ = await asyncio.gather(runs.drain(left), asyncio.wait(keeping, timeout=left))
+    if not is_idle:
         log_event(_LOG, logging.ERROR, "stopped with runs under way", runs=runs.count)
+    for task in keeping:
+        task.cancel()
+    await asyncio.wait(keeping)
 
 
 async def _answer_http_error(_: Request, error: Exception) -> Response:

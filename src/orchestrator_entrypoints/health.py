@@ -6,18 +6,20 @@ that one: a storm of health checks costs as much as one.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from attrs import define, evolve, field, frozen
 
+from orchestrator_core.commits import Backlog, OpenOrder
 from orchestrator_core.errors import PortError
 from orchestrator_core.halting import SwitchReading, read_latch, read_shared
 from orchestrator_core.kill_switch import Halted, Trading, Unreadable
+from orchestrator_core.lifecycle import IN_FLIGHT, OrderState
 from orchestrator_core.model import SafetyFlags
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import Breaker, BreakerState
-from orchestrator_core.commits import OpenOrder
 from orchestrator_entrypoints.logs import log_event
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.wire import HealthWord
@@ -46,6 +48,7 @@ class Observation:
         switch: Both stores of the kill switch.
         flags: What the gateway says of its brakes.
         open_orders: Orders of every replica that are not settled.
+        backlog: What waits for recovery.
         breaker: The circuit breaker; None where none is enabled, or none was ever set.
     """
 
@@ -55,6 +58,7 @@ class Observation:
     switch: SwitchReading
     flags: SafetyFlags | Problem
     open_orders: Sequence[OpenOrder] | Problem
+    backlog: Backlog | Problem
     breaker: Breaker | Problem | None
 
     @property
@@ -76,6 +80,31 @@ class Observation:
         if in_doubt or self.signal_service is not None or self.gateway is not None:
             return HealthWord.DEGRADED
         return HealthWord.HEALTHY
+
+
+@frozen
+class OpenCounts:
+    """Open orders, by what has to happen to them.
+
+    Attributes:
+        in_flight: Recovery, or their sender, settles them.
+        unresolved: Only an operator can.
+        in_conflict: Only an operator can: the gateway has them with another payload.
+    """
+
+    in_flight: int
+    unresolved: int
+    in_conflict: int
+
+
+def count_open(orders: Sequence[OpenOrder]) -> OpenCounts:
+    """Return how many orders are open, and for whom."""
+    states = Counter(order.state for order in orders)
+    return OpenCounts(
+        in_flight=sum(states[state] for state in IN_FLIGHT),
+        unresolved=states[OrderState.UNRESOLVED],
+        in_conflict=states[OrderState.CONFLICT],
+    )
 
 
 @define
@@ -103,13 +132,15 @@ class HealthObserver:
             _answer(self.orchestrator.ask_signal_service),
             _answer(self.orchestrator.ask_gateway),
         )
-        (database, signals, gateway), switch, flags, orders, breaker = await asyncio.gather(
+        waiting = asyncio.gather(_answer(ports.runs.open_orders), _answer(ports.runs.backlog))
+        reached, switch, flags, (orders, backlog), breaker = await asyncio.gather(
             reachable,
             self._read_switch(),
             _answer(ports.sink.safety_flags),
-            _answer(ports.runs.open_orders),
+            waiting,
             _answer(self._read_breaker),
         )
+        database, signals, gateway = reached
         observation = Observation(
             database=database,
             signal_service=signals,
@@ -117,6 +148,7 @@ class HealthObserver:
             switch=switch,
             flags=flags,
             open_orders=orders,
+            backlog=backlog,
             breaker=breaker,
         )
         self._taken_at = ports.clock.monotonic()
@@ -148,6 +180,13 @@ class HealthObserver:
         metrics.trading_allowed.set(isinstance(observation.switch.verdict, Trading))
         if not isinstance(observation.open_orders, Problem):
             metrics.orders_open.set(len(observation.open_orders))
+            waiting = count_open(observation.open_orders)
+            metrics.orders_unresolved.set(waiting.unresolved)
+            metrics.orders_in_conflict.set(waiting.in_conflict)
+        if not isinstance(observation.backlog, Problem):
+            metrics.runs_due.set(observation.backlog.runs_due)
+            metrics.oldest_due_seconds.set(observation.backlog.oldest_due_seconds)
+            metrics.orders_followed.set(observation.backlog.orders_followed)
 
 
 async def _answer(ask: Callable[[], Awaitable[Found]]) -> Found | Problem:

@@ -1,26 +1,27 @@
 """What the service does between runs: it watches, and carries news from store to store.
 
 Every few seconds the keeper asks everything that a run needs, which sets the gauges, and does what
-the two stores of the kill switch ask for. It holds no state: what one round misses the next finds.
+the two stores of the kill switch ask for. What one round misses the next finds.
 """
 
-import asyncio
 import logging
 
-from attrs import frozen
+from attrs import define, field
 
 from orchestrator_core.halting import follow
 from orchestrator_core.kill_switch import Halted
 from orchestrator_entrypoints.health import HealthObserver, Observation
 from orchestrator_entrypoints.logs import log_event
 from orchestrator_entrypoints.orchestrator import Orchestrator
+from orchestrator_entrypoints.rounds import Rounds
+from orchestrator_entrypoints.wire import HealthWord
 
 KEEP_SECONDS = 5.0
 
 _LOG = logging.getLogger("orchestrator.keeper")
 
 
-@frozen
+@define(eq=False)
 class Keeper:
     """The loop between runs.
 
@@ -31,20 +32,21 @@ class Keeper:
     orchestrator: Orchestrator
     health: HealthObserver
     pause_seconds: float = KEEP_SECONDS
+    _word_before: HealthWord | None = field(default=None, init=False)
 
-    async def keep(self) -> None:
-        """Go round until cancelled; no round's failure ends it."""
-        before = None
-        while True:
-            try:
-                observation = await self.health.observe()
-                await self._follow(observation)
-                if observation.word is not before:
-                    self._log(observation)
-                before = observation.word
-            except Exception:  # noqa: BLE001 - the edge of the loop: it must go on
-                _LOG.exception("round broken")
-            await asyncio.sleep(self.pause_seconds)
+    def rounds(self) -> Rounds:
+        """Return the loop that a service keeps up."""
+        stop = self.orchestrator.stop
+        return Rounds("keeping watch", self.go_round, stop, failure_pause=self.pause_seconds)
+
+    async def go_round(self) -> float:
+        """Look at everything, and bring the kill switch's stores together; return the pause."""
+        observation = await self.health.observe()
+        await self._follow(observation)
+        if observation.word is not self._word_before:
+            self._log(observation)
+        self._word_before = observation.word
+        return self.pause_seconds
 
     async def _follow(self, observation: Observation) -> None:
         verdict = observation.switch.verdict

@@ -44,12 +44,14 @@ class Metrics:
         )
         self.orders_submitted = Counter(
             "orchestrator_orders_submitted_total",
-            "Orders given to the Execution Gateway: accepted, or not",
+            "Tries to place an order at the Execution Gateway: accepted, or not",
             ["status"],
             registry=registry,
         )
         self.positions_adjusted = Counter(
-            "orchestrator_positions_adjusted_total", "Orders accepted", registry=registry
+            "orchestrator_positions_adjusted_total",
+            "Orders accepted: by the answer to a try, or found so by recovery",
+            registry=registry,
         )
         self.database_connected = Gauge(
             "orchestrator_database_connection_status",
@@ -118,7 +120,74 @@ class Metrics:
             ["port", "operation", "error"],
             registry=registry,
         )
+        self._add_recovery(registry)
         ProcessCollector(registry=registry)
+
+    def _add_recovery(self, registry: CollectorRegistry) -> None:
+        self.orders_unresolved = Gauge(
+            "orchestrator_orders_unresolved",
+            "Orders of every replica whose fate only an operator can settle",
+            registry=registry,
+        )
+        self.orders_in_conflict = Gauge(
+            "orchestrator_orders_in_conflict",
+            "Orders of every replica that the gateway has with another payload",
+            registry=registry,
+        )
+        self.runs_due = Gauge(
+            "orchestrator_recovery_runs_due",
+            "Runs that recovery may take now",
+            registry=registry,
+        )
+        self.oldest_due_seconds = Gauge(
+            "orchestrator_recovery_oldest_due_seconds",
+            "How long the first of them has waited",
+            registry=registry,
+        )
+        self.orders_followed = Gauge(
+            "orchestrator_orders_followed",
+            "Accepted orders that have not ended at the gateway",
+            registry=registry,
+        )
+        self.orders_recovered = Counter(
+            "orchestrator_orders_recovered_total",
+            "Orders of unknown fate that a look at the gateway settled",
+            ["outcome"],
+            registry=registry,
+        )
+        self.orders_left_to_operator = Counter(
+            "orchestrator_orders_left_to_operator_total",
+            "Orders that wait for an operator from then on",
+            ["state"],
+            registry=registry,
+        )
+        self.orders_resent = Counter(
+            "orchestrator_orders_resent_total",
+            "Orders of unknown fate that were sent once more",
+            registry=registry,
+        )
+        self.order_news = Counter(
+            "orchestrator_order_news_total",
+            "Looks at accepted orders: ended, revived after their end, unanswered",
+            ["kind"],
+            registry=registry,
+        )
+        self.shares_filled = Counter(
+            "orchestrator_shares_filled_total",
+            "Shares filled, as heard of by following",
+            registry=registry,
+        )
+        self.cancels = Counter(
+            "orchestrator_order_cancels_total",
+            "Requests to cancel an order: taken by the gateway, or not",
+            ["status"],
+            registry=registry,
+        )
+        self.budget_waits = Counter(
+            "orchestrator_order_budget_waits_total",
+            "Times that the budget of all replicas let orders wait",
+            registry=registry,
+        )
 
     def observe_run(self, *, succeeded: bool, seconds: float) -> None:
         """Count a run that ended, and its time under both names."""

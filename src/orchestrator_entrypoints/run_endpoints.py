@@ -10,13 +10,13 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orchestrator_core.commits import IdempotencyKey
 from orchestrator_core.errors import Conflict, InvalidRequest, PortError, TradingHalted
 from orchestrator_core.identifiers import RunId, StrategyId, parse_name
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.money import EXACT
 from orchestrator_core.record import canonical_json
 from orchestrator_core.requests import RunRequest, resolve_request
-from orchestrator_core.commits import IdempotencyKey
 from orchestrator_core.runs import RunFilter
 from orchestrator_entrypoints.answers import (
     Answer,

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from attrs import define, field
 
+from orchestrator_core.commits import IdempotencyKey
 from orchestrator_core.errors import (
     Conflict,
     OrchestratorError,
@@ -20,7 +21,6 @@ from orchestrator_core.errors import (
 from orchestrator_core.identifiers import RunId
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.commits import IdempotencyKey
 from orchestrator_core.runs import Run
 from orchestrator_core.workflow import execute_run
 from orchestrator_entrypoints.logs import RUN_ID, log_event

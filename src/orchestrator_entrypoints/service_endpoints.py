@@ -12,6 +12,7 @@ from orchestrator_entrypoints.health import (
     HealthObserver,
     Observation,
     Problem,
+    count_open,
     gateway_distrust,
     why_not_ready,
 )
@@ -25,6 +26,11 @@ from orchestrator_entrypoints.wire import (
     ReadyResponse,
     Refusal,
     ServiceInfo,
+)
+
+TO_RESOLVE = (
+    "An operator has to settle orders: `orchestrator orders open` lists them, "
+    "`orchestrator orders resolve` closes one on evidence"
 )
 
 
@@ -90,6 +96,7 @@ class ServiceEndpoints:
             },
             "runs_under_way": self.runs.count,
             "open_orders": None if isinstance(orders, Problem) else len(orders),
+            "recovery": _recovery(observation),
             "problems": observation.problems,
         }
 
@@ -120,6 +127,23 @@ class ServiceEndpoints:
         """Show everything that is counted."""
         exposition = self.runs.orchestrator.metrics.exposition()
         return Response(exposition, headers={"Content-Type": CONTENT_TYPE})
+
+
+def _recovery(observation: Observation) -> dict[str, object]:
+    """Return what waits for recovery or for an operator; null where it is not known."""
+    backlog = None if isinstance(observation.backlog, Problem) else observation.backlog
+    orders = observation.open_orders
+    counts = None if isinstance(orders, Problem) else count_open(orders)
+    waiting = 0 if counts is None else counts.unresolved + counts.in_conflict
+    return {
+        "runs_due": None if backlog is None else backlog.runs_due,
+        "oldest_due_seconds": None if backlog is None else round(backlog.oldest_due_seconds, 3),
+        "orders_followed": None if backlog is None else backlog.orders_followed,
+        "orders_in_flight": None if counts is None else counts.in_flight,
+        "orders_unresolved": None if counts is None else counts.unresolved,
+        "orders_in_conflict": None if counts is None else counts.in_conflict,
+        "to_do": TO_RESOLVE if waiting else None,
+    }
 
 
 def _switch_word(halted: Halted | None) -> str:

@@ -33,6 +33,9 @@ from orchestrator_entrypoints.variables import (
 
 OWN_PREFIX = "ORCHESTRATOR_"
 LEASE_MARGIN_SECONDS = 5.0
+# The gateway asks its broker up to three times, with pauses: an order may come to be long after our
+# own time-out. Until then the gateway's silence says nothing.
+LATE_ORDER_SECONDS = 30.0
 
 
 class SettingsError(Exception):
@@ -189,6 +192,16 @@ class Settings:
     max_in_flight_orders: int = variable(
         "MAX_IN_FLIGHT_ORDERS", integer_from(least=1, most=1000), "Orders a wave", default="32"
     )
+    max_orders_in_flight: int | None = variable(
+        "MAX_ORDERS_IN_FLIGHT",
+        integer_from(least=1, most=100_000),
+        "Orders on their way to the gateway at once, of all replicas",
+    )
+    max_orders_per_minute: int | None = variable(
+        "MAX_ORDERS_PER_MINUTE",
+        integer_from(least=1, most=100_000),
+        "Orders sent in any 60 s, of all replicas",
+    )
     dry_run: bool = variable(
         "DRY_RUN", parse_bool, "We claim that the gateway sends nothing on", default="true"
     )
@@ -229,7 +242,22 @@ class Settings:
         default="20",
     )
     lease_seconds: float = variable(
-        "LEASE_SECONDS", seconds_from(), "How long a run's owner may stay silent", default="90"
+        "LEASE_SECONDS",
+        seconds_from(),
+        "How long a run's owner may stay silent before another replica takes the run over",
+        default="60",
+    )
+    recovery_seconds: float = variable(
+        "RECOVERY_SECONDS",
+        seconds_from(),
+        "Pause between two looks for runs to recover",
+        default="2",
+    )
+    unresolved_after_seconds: float = variable(
+        "UNRESOLVED_AFTER_SECONDS",
+        seconds_from(),
+        "Age at which an order of unknown fate is left to an operator",
+        default="300",
     )
     kill_switch_drain_seconds: float = variable(
         "KILL_SWITCH_DRAIN_SECONDS",
@@ -276,6 +304,11 @@ class Settings:
         """The key that signs calls to both peers, if any."""
         own = self.internal_token_secret_orchestrator
         return self.internal_token_secret if own is None else own
+
+    @property
+    def is_budgeted(self) -> bool:
+        """Whether all replicas together have a limit on what they send."""
+        return self.max_orders_in_flight is not None or self.max_orders_per_minute is not None
 
     def shown(self) -> dict[str, str]:
         """Return every setting by its variable's name, as text without secrets."""
@@ -333,7 +366,8 @@ class _Rule:
 
 def _contradictions(settings: Settings) -> tuple[_Rule, ...]:
     cap, capital = settings.max_position_size, settings.capital
-    wave = longest_wave_seconds(settings)
+    wave, decision = longest_wave_seconds(settings), longest_decision_seconds(settings)
+    late = latest_order_seconds(settings)
     rules = (
         _Rule(
             settings.effective_position_ceiling >= cap,
@@ -357,6 +391,19 @@ def _contradictions(settings: Settings) -> tuple[_Rule, ...]:
             f"PERSIST_SECONDS + {LEASE_MARGIN_SECONDS:g}: else another replica takes over a run "
             "under way",
         ),
+        _Rule(
+            settings.lease_seconds >= decision,
+            ("LEASE_SECONDS", "SIGNAL_SERVICE_TIMEOUT_SECONDS"),
+            f"expected at least {decision:g}, which is SIGNAL_SERVICE_TIMEOUT_SECONDS + "
+            f"{LEASE_MARGIN_SECONDS:g}: else another replica abandons a run that awaits its "
+            "signals",
+        ),
+        _Rule(
+            settings.unresolved_after_seconds >= late,
+            ("UNRESOLVED_AFTER_SECONDS", "SEND_WINDOW_SECONDS", "GATEWAY_TIMEOUT_SECONDS"),
+            f"expected at least {late:g}, which is SEND_WINDOW_SECONDS + GATEWAY_TIMEOUT_SECONDS + "
+            f"{LATE_ORDER_SECONDS:g}: the gateway may still be placing a younger order",
+        ),
     )
     return tuple(rule for rule in rules if not rule.holds)
 
@@ -369,6 +416,16 @@ def longest_wave_seconds(settings: Settings) -> float:
         + settings.persist_seconds
         + LEASE_MARGIN_SECONDS
     )
+
+
+def longest_decision_seconds(settings: Settings) -> float:
+    """Return how long a run may be silent between its opening and its plan."""
+    return settings.signal_service_timeout_seconds + LEASE_MARGIN_SECONDS
+
+
+def latest_order_seconds(settings: Settings) -> float:
+    """Return how long after its claim an order may still come to be at the gateway."""
+    return settings.send_window_seconds + settings.gateway_timeout_seconds + LATE_ORDER_SECONDS
 
 
 def unknown_names(environ: Mapping[str, str]) -> tuple[str, ...]:

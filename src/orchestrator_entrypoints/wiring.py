@@ -23,6 +23,7 @@ from orchestrator_core.ports import (
     CircuitBreaker,
     Clock,
     KillSwitch,
+    OrderBudget,
     OrderSink,
     PriceSource,
     RunPorts,
@@ -32,6 +33,7 @@ from orchestrator_core.ports import (
 from orchestrator_core.requests import RequestPolicy
 from orchestrator_entrypoints.metrics import Metrics
 from orchestrator_entrypoints.observed import (
+    ObservedBudget,
     ObservedKillSwitch,
     ObservedPrices,
     ObservedRuns,
@@ -51,12 +53,13 @@ _LOG = logging.getLogger("orchestrator.wiring")
 
 @frozen
 class _Stores:
-    """What is remembered, and what is shared with other services."""
+    """What is remembered, and what is shared with other services and replicas."""
 
     runs: RunRepository
     kill_switch: KillSwitch
     prices: PriceSource
     breaker: CircuitBreaker
+    budget: OrderBudget
 
 
 @frozen
@@ -87,6 +90,7 @@ def wire(settings: Settings) -> Orchestrator:
         kill_switch=ObservedKillSwitch(stores.kill_switch, metrics),
         clock=clock,
         breaker=stores.breaker if settings.circuit_breaker_enabled else None,
+        budget=ObservedBudget(stores.budget, metrics) if settings.is_budgeted else None,
         together=at_once,
         stopping=lambda: stop.is_set,
     )
@@ -132,6 +136,7 @@ def run_policy(settings: Settings) -> RunPolicy:
         send_window_seconds=settings.send_window_seconds,
         lease_seconds=settings.lease_seconds,
         persist_seconds=settings.persist_seconds,
+        unresolved_after_seconds=settings.unresolved_after_seconds,
     )
 
 
@@ -153,6 +158,7 @@ def _servers(settings: Settings, _clock: Clock, closing: AsyncExitStack) -> _Sto
         RedisCircuitBreaker,
         RedisClient,
         RedisKillSwitch,
+        RedisOrderBudget,
         RedisPriceSource,
     )
 
@@ -180,11 +186,15 @@ def _servers(settings: Settings, _clock: Clock, closing: AsyncExitStack) -> _Sto
         kill_switch=RedisKillSwitch(client),
         prices=RedisPriceSource(client),
         breaker=RedisCircuitBreaker(client),
+        budget=RedisOrderBudget(
+            client, settings.max_orders_in_flight, settings.max_orders_per_minute
+        ),
     )
 
 
 def _embedded(settings: Settings, clock: Clock, closing: AsyncExitStack) -> _Stores:
-    from orchestrator_adapters.sqlite.database import SqliteDatabase  # noqa: PLC0415 - only here
+    from orchestrator_adapters.sqlite.budget import SqliteOrderBudget  # noqa: PLC0415 - only here
+    from orchestrator_adapters.sqlite.database import SqliteDatabase  # noqa: PLC0415
     from orchestrator_adapters.sqlite.runs import SqliteRunRepository  # noqa: PLC0415
     from orchestrator_adapters.sqlite.shared import (  # noqa: PLC0415
         SqliteCircuitBreaker,
@@ -201,6 +211,9 @@ def _embedded(settings: Settings, clock: Clock, closing: AsyncExitStack) -> _Sto
         kill_switch=FirstUseKillSwitch(SqliteKillSwitch(database), runs, clock),
         prices=SqlitePriceSource(database),
         breaker=SqliteCircuitBreaker(database),
+        budget=SqliteOrderBudget(
+            database, clock, settings.max_orders_in_flight, settings.max_orders_per_minute
+        ),
     )
 
 

@@ -230,7 +230,7 @@ async def test_the_keeper_carries_a_foreign_stop_into_the_latch(stage: Stage) ->
         ' "engaged_at": "2026-03-02T15:00:00Z"}'
     )
     keeping = asyncio.create_task(
-        Keeper(stage.orchestrator, HealthObserver(stage.orchestrator)).keep()
+        Keeper(stage.orchestrator, HealthObserver(stage.orchestrator)).rounds().keep()
     )
     try:
         await stage.faulty_switch.called("stamp")

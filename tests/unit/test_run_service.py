@@ -91,7 +91,7 @@ async def test_the_keeper_goes_on_after_a_broken_round(stage: Stage) -> None:
             raise ZeroDivisionError
 
     keeper = Keeper(stage.orchestrator, BrokenObserver(stage.orchestrator), pause_seconds=0.0)
-    keeping = asyncio.create_task(keeper.keep())
+    keeping = asyncio.create_task(keeper.rounds().keep())
     async with asyncio.timeout(5):
         await third_round.wait()
     keeping.cancel()

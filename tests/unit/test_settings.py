@@ -6,6 +6,8 @@ from orchestrator_entrypoints.settings import (
     LogFormat,
     LogLevel,
     SettingsError,
+    latest_order_seconds,
+    longest_decision_seconds,
     longest_wave_seconds,
     read_settings,
     settings_table,
@@ -38,6 +40,9 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 8003)
     assert settings.max_in_flight_orders == 32
     assert settings.run_answer_seconds == 30.0
+    assert (settings.lease_seconds, settings.recovery_seconds) == (60.0, 2.0)
+    assert settings.unresolved_after_seconds == 300.0
+    assert (settings.max_orders_in_flight, settings.max_orders_per_minute) == (None, None)
     assert settings.max_capital is None
     assert settings.allow_unverified_gateway is False
     assert settings.embedded is False
@@ -123,6 +128,8 @@ def test_a_peers_address_loses_the_slash_at_its_end() -> None:
         ({"DB_POOL_MAX_SIZE": "1"}, "DB_POOL_MAX_SIZE"),
         ({"LEASE_SECONDS": "10"}, "LEASE_SECONDS"),
         ({"GATEWAY_TIMEOUT_SECONDS": "80"}, "LEASE_SECONDS"),
+        ({"SIGNAL_SERVICE_TIMEOUT_SECONDS": "56"}, "LEASE_SECONDS"),
+        ({"UNRESOLVED_AFTER_SECONDS": "49"}, "UNRESOLVED_AFTER_SECONDS"),
     ],
 )
 def test_settings_that_contradict_each_other_stop_the_start(
@@ -137,9 +144,16 @@ def test_a_variable_that_is_bad_is_not_compared_with_others() -> None:
     assert problem.startswith("MAX_POSITION_SIZE: ")
 
 
-def test_a_lease_outlasts_the_longest_wave_by_default() -> None:
+def test_a_lease_outlasts_the_longest_silence_by_default() -> None:
     settings = read_settings({})
     assert settings.lease_seconds >= longest_wave_seconds(settings)
+    assert settings.lease_seconds >= longest_decision_seconds(settings)
+
+
+def test_an_order_is_left_to_an_operator_only_when_it_can_no_longer_come_to_be() -> None:
+    settings = read_settings({})
+    assert latest_order_seconds(settings) == 50
+    assert read_settings({"UNRESOLVED_AFTER_SECONDS": "50"}).unresolved_after_seconds == 50
 
 
 SECRETS = {

@@ -69,6 +69,7 @@ _BEHIND = {
     "orders": "Execution Gateway",
     "positions": "Execution Gateway",
     "breaker": "circuit breaker",
+    "budget": "order budget",
 }
 
 

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from orchestrator_core.commits import OpenOrder
 from orchestrator_core.engaging import AlreadyInState, EngageAnswer
 from orchestrator_core.engaging import disengage as let_go
 from orchestrator_core.engaging import engage as stop
@@ -18,7 +19,6 @@ from orchestrator_core.kill_switch import (
     Latch,
     Trading,
 )
-from orchestrator_core.commits import OpenOrder
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure, describe_port_error
 from orchestrator_entrypoints.commands.exit_codes import ExitCode

@@ -1,0 +1,38 @@
+"""Signals and prices, observed."""
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from orchestrator_core.identifiers import Symbol
+from orchestrator_core.model import NoQuote, Quote, SignalBatch
+from orchestrator_core.ports import PriceSource, SignalSource
+from orchestrator_core.requests import RunRequest
+from orchestrator_entrypoints.metrics import Metrics
+from orchestrator_entrypoints.observed.calls import observed
+
+
+@frozen
+class ObservedSignals:
+    """A signal source, observed."""
+
+    inner: SignalSource
+    metrics: Metrics
+
+    async def fetch(self, request: RunRequest) -> SignalBatch:
+        with observed(self.metrics, "signals", "fetch"):
+            batch = await self.inner.fetch(request)
+        self.metrics.signals_received.inc(len(batch.signals))
+        return batch
+
+
+@frozen
+class ObservedPrices:
+    """A price source, observed."""
+
+    inner: PriceSource
+    metrics: Metrics
+
+    async def quotes(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, Quote | NoQuote]:
+        with observed(self.metrics, "prices", "quotes"):
+            return await self.inner.quotes(symbols)
