@@ -16,7 +16,8 @@ from attrs import define, field
 
 from orchestrator_adapters.event_loop import SystemClock
 from orchestrator_adapters.http.auth import ServiceAuth
-from orchestrator_adapters.http.client import CallFailed, Fate, PeerClient, Reply
+from orchestrator_adapters.http.client import PeerClient, Reply
+from orchestrator_adapters.http.failures import CallFailed, Fate
 from orchestrator_adapters.http.transport import (
     MakeTransport,
     lean_transport,

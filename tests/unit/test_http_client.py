@@ -5,13 +5,13 @@ import pytest
 
 from orchestrator_adapters.event_loop import SystemClock
 from orchestrator_adapters.http.auth import ServiceAuth
-from orchestrator_adapters.http.client import (
+from orchestrator_adapters.http.client import PeerClient
+from orchestrator_adapters.http.failures import (
     FATES,
     LEAKED,
     MAPPED,
     CallFailed,
     Fate,
-    PeerClient,
     call_failed,
 )
 from orchestrator_adapters.http.transport import WireOptions

@@ -1,102 +1,38 @@
 """One bounded call to one peer, and what is known when it fails.
 
 A call has one total deadline: the connection, every byte out and every byte in lie within it. What
-httpx raises becomes a `CallFailed` here and nowhere else; the only thing that later code asks of it
-is whether the request can have left.
+httpx raises becomes a `CallFailed` here and nowhere else, by the table in `failures`.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
-from enum import Enum
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import httpx
 from attrs import frozen
 
 from orchestrator_adapters.http.auth import ServiceAuth
+from orchestrator_adapters.http.failures import (
+    LEAKED,
+    MAPPED,
+    CalledTooLate,
+    CallFailed,
+    Fate,
+    call_failed,
+)
 from orchestrator_adapters.http.retries import RetryPolicy, parse_retry_after
 from orchestrator_adapters.http.transport import MakeTransport, WireOptions, choose_transport
 from orchestrator_core import __version__
-from orchestrator_core.errors import MalformedReply, PortError, Unavailable
 from orchestrator_core.ports import Clock
 
 MAX_BODY_BYTES = 1024 * 1024
 
+# httpx's name for the event between having a connection and writing the request to it.
+SENDING = "http11.send_request_headers.started"
+
 # Answers that a second try of a read may better.
 PASSING_STATUSES = frozenset({502, 503, 504})
-
-
-class Fate(Enum):
-    """What is known of a request that brought no answer."""
-
-    NOT_SENT = "nothing was sent"
-    LOST = "it may have been received"
-    UNUSABLE = "it was answered, outside of the contract"
-
-
-# Every exception of httpx. Only what is raised before a request's first byte is NOT_SENT; a class
-# that can also be raised later, such as by a redirect's address, is not.
-FATES: dict[type[Exception], Fate] = {
-    httpx.ConnectError: Fate.NOT_SENT,
-    httpx.ConnectTimeout: Fate.NOT_SENT,
-    httpx.PoolTimeout: Fate.NOT_SENT,
-    httpx.HTTPError: Fate.LOST,
-    httpx.RequestError: Fate.LOST,
-    httpx.TransportError: Fate.LOST,
-    httpx.TimeoutException: Fate.LOST,
-    httpx.ReadTimeout: Fate.LOST,
-    httpx.WriteTimeout: Fate.LOST,
-    httpx.NetworkError: Fate.LOST,
-    httpx.ReadError: Fate.LOST,
-    httpx.WriteError: Fate.LOST,
-    httpx.CloseError: Fate.LOST,
-    httpx.ProxyError: Fate.LOST,
-    httpx.UnsupportedProtocol: Fate.LOST,
-    httpx.ProtocolError: Fate.LOST,
-    httpx.LocalProtocolError: Fate.LOST,
-    httpx.RemoteProtocolError: Fate.LOST,
-    httpx.InvalidURL: Fate.LOST,
-    httpx.HTTPStatusError: Fate.UNUSABLE,
-    httpx.DecodingError: Fate.UNUSABLE,
-    httpx.TooManyRedirects: Fate.UNUSABLE,
-    httpx.CookieConflict: Fate.UNUSABLE,
-    httpx.StreamError: Fate.LOST,
-    httpx.StreamConsumed: Fate.LOST,
-    httpx.StreamClosed: Fate.LOST,
-    httpx.ResponseNotRead: Fate.LOST,
-    httpx.RequestNotRead: Fate.LOST,
-}
-MAPPED = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError)
-# What anyio, under httpx's own wire, lets through: on uvloop an AttributeError, when the peer
-# resets a connection that is being made.
-LEAKED = (OSError, AttributeError)
-
-
-class CallFailed(Exception):
-    """No usable answer came.
-
-    Attributes:
-        cause: One line for a human. It never quotes the library, whose words may hold a URL.
-        fate: What is known of the request.
-    """
-
-    def __init__(self, cause: str, fate: Fate) -> None:
-        super().__init__(cause)
-        self.cause = cause
-        self.fate = fate
-
-    def as_read_error(self, port: str, operation: str) -> PortError:
-        """Return what it means for a read."""
-        if self.fate is Fate.UNUSABLE:
-            return MalformedReply(port, operation, self.cause)
-        return Unavailable(port, operation, self.cause)
-
-
-def call_failed(error: Exception) -> CallFailed:
-    """Return what an exception of httpx means; one that is none of its own is LOST."""
-    fate = next((FATES[cls] for cls in type(error).__mro__ if cls in FATES), Fate.LOST)
-    words = "no connection" if fate is Fate.NOT_SENT else "the exchange broke off"
-    return CallFailed(f"{words} ({type(error).__name__})", fate)
 
 
 @frozen
@@ -186,7 +122,13 @@ class PeerClient:
         return self._base_url.copy_with(raw_path=(prefix + path).encode("ascii"))
 
     async def call(
-        self, method: str, url: httpx.URL, *, seconds: float, content: bytes = b""
+        self,
+        method: str,
+        url: httpx.URL,
+        *,
+        seconds: float,
+        content: bytes = b"",
+        may_send: Callable[[], bool] | None = None,
     ) -> Reply:
         """Send one request once and return the whole answer, whatever its status.
 
@@ -195,8 +137,11 @@ class PeerClient:
             url: As `url` gave it.
             seconds: Total deadline.
             content: Body, sent as it is.
+            may_send: Asked once there is a connection, right before the first byte: waiting for
+                one takes time, and a process may be stopped meanwhile.
 
         Raises:
+            CalledTooLate: `may_send` said no.
             CallFailed: No usable answer; says whether the request can have left.
         """
         if seconds <= 0 or self._is_closed:
@@ -207,7 +152,11 @@ class PeerClient:
             url,
             headers=self._headers[method],
             content=content if method == "POST" else None,
-            extensions=self._extensions,
+            extensions=(
+                self._extensions
+                if may_send is None
+                else {**self._extensions, "trace": _before_sending(may_send)}
+            ),
         )
         if self._auth is not None:
             self._auth.sign(request)
@@ -277,6 +226,16 @@ class PeerClient:
     def _retry_after(self, response: httpx.Response) -> float | None:
         text = response.headers.get("retry-after")
         return None if text is None else parse_retry_after(text, now=self._clock.now())
+
+
+def _before_sending(may_send: Callable[[], bool]) -> Callable[[str, Any], Awaitable[None]]:
+    """Return a tracer, by httpx's extension of that name, that stops a request still unsent."""
+
+    async def trace(event: str, _info: Any) -> None:
+        if event == SENDING and not may_send():
+            raise CalledTooLate
+
+    return trace
 
 
 async def _whole_body(response: httpx.Response) -> bytes:

@@ -8,6 +8,7 @@ only after.
 
 Request bodies are sent whole, with their length; there are no proxies and no HTTP/2. Of httpx's
 time-outs `connect` and `pool` are kept; reading and writing are bounded by whoever calls, in total.
+Of the events of its `trace` there is one; nothing suspends between it and the request's writing.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ import httpx
 
 from orchestrator_adapters.http.connection import Connection
 
+SENDING = "http11.send_request_headers.started"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -48,6 +50,7 @@ class LeanTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         message = _head_of(request) + await request.aread()
         timeouts = request.extensions.get("timeout", {})
+        trace = request.extensions.get("trace")
         await self._take_slot(timeouts.get("pool"))
         connection = None
         try:
@@ -55,6 +58,8 @@ class LeanTransport(httpx.AsyncBaseTransport):
             connection = self._take_free(origin)
             if connection is None:
                 connection = await self._connect(origin, timeouts.get("connect"))
+            if trace is not None:
+                await trace(SENDING, {"request": request})
             status, headers = await connection.exchange(message)
         except BaseException:
             self._slots.release()

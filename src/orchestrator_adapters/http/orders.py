@@ -2,8 +2,8 @@
 
 Theory of operation. A POST of an order is repeated only after an error that proves that nothing was
 written; from the first byte on, whatever is not the gateway's own well-formed answer is UNKNOWN.
-The first orders of a sink's life go one by one, until an answer shows whether the gateway keeps our
-ids; one that answers ids of its own (id-blind) gets one order at a time for ever.
+The first orders of a sink's life go one by one, until an answer or a record shows whether the
+gateway keeps our ids; one that answers ids of its own (id-blind) gets one order at a time for ever.
 """
 
 import asyncio
@@ -11,20 +11,29 @@ import json
 import logging
 from collections.abc import Sequence
 from enum import Enum
+from urllib.parse import quote
 
 from attrs import evolve
 
-from orchestrator_adapters.http.answers import outcome_of_reply, report_of
-from orchestrator_adapters.http.client import CallFailed, Fate, PeerClient
+from orchestrator_adapters.http.answers import outcome_of_reply
+from orchestrator_adapters.http.asking import CALLS_AT_ONCE, ask_all
+from orchestrator_adapters.http.client import PeerClient, Reply
+from orchestrator_adapters.http.failures import CalledTooLate, CallFailed, Fate
 from orchestrator_adapters.http.json_fields import NotAsAgreed, an_object, flag_in, parse_json
+from orchestrator_adapters.http.looks import cancel_of, id_at_gateway, look_of
 from orchestrator_adapters.http.replies import OK, read_error, read_path
 from orchestrator_core.errors import MalformedReply
-from orchestrator_core.identifiers import ClientOrderId
-from orchestrator_core.model import OrderIntent, OrderReport, SafetyFlags
-from orchestrator_core.ports import Clock, SubmitKind, SubmitOutcome
+from orchestrator_core.model import OrderIntent, SafetyFlags
+from orchestrator_core.ports import (
+    CancelOutcome,
+    Clock,
+    Inquiry,
+    LookUp,
+    SubmitKind,
+    SubmitOutcome,
+)
 
 PORT = "orders"
-NOT_FOUND = 404
 FIT_WORDS = frozenset({"healthy", "ok"})
 TRIES = 2
 
@@ -50,11 +59,11 @@ class HttpOrderSink:
     Args:
         client: The peer.
         clock: The one that deadlines were taken from.
-        order_seconds: Total deadline of one order, its second try included.
-        read_seconds: Total deadline of a read, repeats included.
+        order_seconds: Total deadline of one order, or one cancel, its second try included.
+        read_seconds: Total deadline of a read, such as one order's look-up, repeats included.
         probe_seconds: Deadline of a probe.
         max_in_flight: Orders on the wire at once, of all runs together; fewer than the client's
-            connections, so that reads find one.
+            connections, so that reads and cancels find one.
     """
 
     def __init__(
@@ -76,6 +85,8 @@ class HttpOrderSink:
         self._health = client.url("/health")
         self._slots = asyncio.Semaphore(max_in_flight)
         self._alone = asyncio.Semaphore(1)
+        self._looks = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._cancels = asyncio.Semaphore(CALLS_AT_ONCE)
         self._kept_ids = KeptIds.UNSEEN
 
     @property
@@ -98,22 +109,16 @@ class HttpOrderSink:
                 outcomes += [_unsent_like(outcome, intent) for intent in rest[1:]]
         return outcomes
 
-    async def look_up(self, client_order_id: ClientOrderId) -> OrderReport | None:
-        path = f"/api/v1/orders/{client_order_id}"
-        reply = await read_path(
-            self._client, path, seconds=self._read_seconds, port=PORT, operation="look_up"
-        )
-        if reply.status == NOT_FOUND:
-            return None
-        if reply.status != OK:
-            raise read_error(reply, PORT, "look_up")
-        try:
-            report = report_of(an_object(parse_json(reply.body), "the answer"))
-        except NotAsAgreed as problem:
-            raise MalformedReply(PORT, "look_up", str(problem)) from None
-        if report.gateway_order_id != client_order_id:
-            raise MalformedReply(PORT, "look_up", "the answer is about another order")
-        return report
+    async def look_up(self, inquiries: Sequence[Inquiry]) -> Sequence[LookUp]:
+        heard = await ask_all(inquiries, self._ask_about, self._looks)
+        looks = [look_of(inquiry, each) for inquiry, each in zip(inquiries, heard, strict=True)]
+        if self._kept_ids is KeptIds.UNSEEN and any(look.keeps_our_id for look in looks):
+            self._kept_ids = KeptIds.OURS
+        return [look.answer for look in looks]
+
+    async def cancel(self, inquiries: Sequence[Inquiry]) -> Sequence[CancelOutcome]:
+        heard = await ask_all(inquiries, self._ask_to_cancel, self._cancels)
+        return [cancel_of(inquiry, each) for inquiry, each in zip(inquiries, heard, strict=True)]
 
     async def safety_flags(self) -> SafetyFlags:
         reply = await read_path(
@@ -144,6 +149,20 @@ class HttpOrderSink:
             return False
         word = fields.get("status")
         return reply.status == OK and isinstance(word, str) and word in FIT_WORDS
+
+    async def _ask_about(self, inquiry: Inquiry) -> Reply:
+        url = self._client.url(_path_of(inquiry))
+        return await self._client.read("GET", url, seconds=self._read_seconds)
+
+    async def _ask_to_cancel(self, inquiry: Inquiry) -> Reply:
+        url = self._client.url(f"{_path_of(inquiry)}/cancel")
+        ends = self._clock.monotonic() + self._order_seconds
+        try:
+            return await self._client.call("POST", url, seconds=self._order_seconds)
+        except CallFailed as failure:
+            if failure.fate is not Fate.NOT_SENT:
+                raise
+        return await self._client.call("POST", url, seconds=ends - self._clock.monotonic())
 
     async def _place_all(
         self, intents: Sequence[OrderIntent], turnstile: asyncio.Semaphore, deadline: float
@@ -186,7 +205,10 @@ class HttpOrderSink:
                     self._orders,
                     seconds=begun + self._order_seconds - now,
                     content=content,
+                    may_send=lambda: self._clock.monotonic() <= deadline,
                 )
+            except CalledTooLate:
+                break
             except CallFailed as error:
                 if error.fate is not Fate.NOT_SENT:
                     return SubmitOutcome(
@@ -209,6 +231,10 @@ class HttpOrderSink:
             if not keeps:
                 logger.warning("the gateway ignores our order ids: one order at a time from now on")
         return outcome
+
+
+def _path_of(inquiry: Inquiry) -> str:
+    return f"/api/v1/orders/{quote(id_at_gateway(inquiry), safe='')}"
 
 
 def encode_order(intent: OrderIntent) -> bytes:

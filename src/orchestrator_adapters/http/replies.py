@@ -1,6 +1,7 @@
 """What any peer's answer to a read means by its status."""
 
-from orchestrator_adapters.http.client import CallFailed, PeerClient, Reply
+from orchestrator_adapters.http.client import PeerClient, Reply
+from orchestrator_adapters.http.failures import CallFailed
 from orchestrator_adapters.http.json_fields import detail_of
 from orchestrator_core.errors import MalformedReply, PortError, Unavailable
 

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from orchestrator_adapters.http.client import CallFailed, PeerClient, Reply
+from orchestrator_adapters.http.client import PeerClient, Reply
+from orchestrator_adapters.http.failures import CallFailed
 from orchestrator_adapters.http.json_fields import (
     NotAsAgreed,
     a_list,
