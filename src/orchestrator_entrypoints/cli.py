@@ -60,6 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_run(commands)
     _add_runs(commands)
+    _add_orders(commands)
+    _add_recover(commands)
     _add_kill_switch(commands)
     _add_prices(commands)
     _add_db(commands)
@@ -148,7 +150,53 @@ def _add_runs(commands: Commands) -> None:
     _add_json(listing)
     show = _command(group, "show", "show one run with its orders", "runs.show_run")
     show.add_argument("run_id", metavar="RUN_ID")
+    show.add_argument(
+        "--wait",
+        type=_count(0, 3600),
+        metavar="SECONDS",
+        help="wait until it is no longer running, then end with the run's own exit code",
+    )
     _add_json(show)
+
+
+def _add_orders(commands: Commands) -> None:
+    group = _group(commands, "orders", "orders whose fate is not settled")
+    listing = _command(group, "open", "list the open orders of every run", "orders.list_open")
+    resolve = _command(
+        group,
+        "resolve",
+        "close an order that waits for an operator, on evidence, and show its run",
+        "orders.resolve",
+    )
+    resolve.add_argument("client_order_id", metavar="CLIENT_ORDER_ID")
+    resolve.add_argument(
+        "--as",
+        dest="resolved_as",
+        required=True,
+        choices=["accepted", "rejected", "not_placed"],
+        help="what became of it",
+    )
+    resolve.add_argument("--operator", required=True, help="who says so; kept with the order")
+    resolve.add_argument(
+        "--evidence", required=True, metavar="TEXT", help="what it rests on; kept with the order"
+    )
+    resolve.add_argument(
+        "--broker-order-id",
+        metavar="ID",
+        help="of an accepted order that the gateway does not show",
+    )
+    for command in (listing, resolve):
+        _add_json(command)
+
+
+def _add_recover(commands: Commands) -> None:
+    recover = _command(
+        commands,
+        "recover",
+        "recover runs and ask about orders, as a service does, until nothing is due",
+        "recover.recover",
+    )
+    _add_json(recover)
 
 
 def _add_kill_switch(commands: Commands) -> None:
@@ -158,6 +206,9 @@ def _add_kill_switch(commands: Commands) -> None:
         group, "engage", "stop all trading; wait until nothing is on the wire", "kill_switch.engage"
     )
     engage.add_argument("--reason", required=True)
+    engage.add_argument(
+        "--cancel-open", action="store_true", help="then cancel what is live at the gateway"
+    )
     release = _command(group, "disengage", "let trading go on", "kill_switch.disengage")
     init = _command(group, "init", "create the state where there is none", "kill_switch.initialise")
     for command in (engage, release, init):

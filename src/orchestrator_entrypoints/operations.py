@@ -17,6 +17,7 @@ MAX_OFFSET = 10**9
 DEFAULT_HISTORY = 100
 MAX_HISTORY = 1000
 MAX_IDEMPOTENCY_KEY = 128
+MAX_WAIT_SECONDS = 60
 
 
 @frozen
@@ -52,6 +53,10 @@ _RUN_ID: Json = {
     "in": "path",
     "required": True,
     "schema": {"type": "string", "format": "uuid"},
+}
+_WAIT: Json = {
+    **_whole("wait", least=0, most=MAX_WAIT_SECONDS, default=0),
+    "description": "Seconds to wait until the run is no longer running",
 }
 _IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
@@ -134,7 +139,7 @@ OPERATIONS: tuple[Operation, ...] = (
             422: (wire.ShapeError,),
             503: _REFUSED,
         },
-        parameters=(_RUN_ID,),
+        parameters=(_RUN_ID, _WAIT),
     ),
     Operation(
         "post",

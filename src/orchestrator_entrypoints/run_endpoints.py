@@ -17,7 +17,7 @@ from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.money import EXACT
 from orchestrator_core.record import canonical_json
 from orchestrator_core.requests import RunRequest, resolve_request
-from orchestrator_core.runs import RunFilter
+from orchestrator_core.runs import Run, RunFilter
 from orchestrator_entrypoints.answers import (
     Answer,
     answer_conflict,
@@ -38,6 +38,7 @@ from orchestrator_entrypoints.operations import (
     MAX_IDEMPOTENCY_KEY,
     MAX_LIMIT,
     MAX_OFFSET,
+    MAX_WAIT_SECONDS,
 )
 from orchestrator_entrypoints.run_service import (
     RunBroken,
@@ -45,6 +46,7 @@ from orchestrator_entrypoints.run_service import (
     ServiceStopping,
     new_run_id,
 )
+from orchestrator_entrypoints.watching import watch_run
 from orchestrator_entrypoints.wire import OrchestrationRequest
 from orchestrator_entrypoints.wire_json import WrongShape, parse_body, wrong_shape
 
@@ -103,18 +105,37 @@ class RunEndpoints:
         return answer_run(run, asked_as=run_id)
 
     async def show(self, request: Request) -> Response:
-        """Show one run with all that is stored of it."""
+        """Show one run with all that is stored of it, at its end where that is waited for."""
         text = request.path_params["run_id"]
         if not _RUN_ID.fullmatch(text):
             problem = wrong_shape(("path", "run_id"), "Input should be a UUID", "uuid_parsing")
             return respond(answer_wrong_shape(problem))
         try:
-            run = await self.service.orchestrator.ports.runs.get_run(RunId(UUID(text)))
+            wait = whole_number(
+                request.query_params, "wait", default=0, least=0, most=MAX_WAIT_SECONDS
+            )
+            run = await self._watch(RunId(UUID(text)), request, seconds=wait)
+        except WrongShape as error:
+            return respond(answer_wrong_shape(error))
         except PortError as error:
             return respond(database_unavailable(error.cause))
         if run is None:
             return respond(answer_problem(404, f"run {text.lower()} is not known"))
         return respond(Answer(200, result_of(run)))
+
+    async def _watch(self, run_id: RunId, request: Request, *, seconds: float) -> Run | None:
+        orchestrator = self.service.orchestrator
+
+        async def is_given_up() -> bool:
+            return orchestrator.stop.is_set or await request.is_disconnected()
+
+        return await watch_run(
+            run_id,
+            runs=orchestrator.ports.runs,
+            clock=orchestrator.ports.clock,
+            seconds=seconds,
+            is_given_up=is_given_up,
+        )
 
     async def list(self, request: Request) -> Response:
         """List runs, newest first."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from attrs import evolve, fields
 
+from orchestrator_core.canceling import Canceling
 from orchestrator_core.engaging import EngageAnswer
 from orchestrator_core.halting import SwitchReading
 from orchestrator_core.kill_switch import (
@@ -16,6 +17,7 @@ from orchestrator_core.kill_switch import (
 )
 from orchestrator_entrypoints.answers import Answer, refuse
 from orchestrator_entrypoints.wire import (
+    CancelFailed,
     EngageResult,
     JsonObject,
     KillSwitchChange,
@@ -89,10 +91,27 @@ def answer_engaged(answer: EngageAnswer, status: KillSwitchStatus | None) -> Ans
                 )
                 for order in shown
             ),
+            **_canceled(answer.canceling),
         )
     if answer.durable and answer.shared and result is not None:
         return Answer(200, result)
     return refuse(503, _engaged_in_part(answer, result))
+
+
+def _canceled(canceling: Canceling | None) -> dict[str, Any]:
+    if canceling is None:
+        return {"cancel_requested": None, "cancel_failed": (), "cancel_cause": None}
+    failed = canceling.failed
+    causes = [f"{len(failed)} could not be asked for"] if failed else []
+    causes += [] if canceling.cause is None else [canceling.cause]
+    return {
+        "cancel_requested": canceling.requested,
+        "cancel_failed": tuple(
+            CancelFailed(client_order_id=outcome.client_order_id, cause=outcome.cause)
+            for outcome in failed[:MAX_ORDERS_SHOWN]
+        ),
+        "cancel_cause": "; ".join(causes) or None,
+    }
 
 
 def _engaged_in_part(answer: EngageAnswer, result: EngageResult | None) -> Refusal:

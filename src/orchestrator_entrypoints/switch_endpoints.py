@@ -6,9 +6,10 @@ from attrs import frozen
 from starlette.requests import Request
 from starlette.responses import Response
 
-from orchestrator_core.engaging import disengage, engage
+from orchestrator_core.engaging import EngageAnswer, disengage, engage
 from orchestrator_core.errors import InvalidRequest, OutcomeUnknown, PortError, TradingHalted
 from orchestrator_core.halting import read_switch
+from orchestrator_core.history import read_history
 from orchestrator_core.kill_switch import Disengagement, Engagement, Halted
 from orchestrator_entrypoints.answers import (
     Answer,
@@ -54,24 +55,13 @@ class SwitchEndpoints:
                 runs=ports.runs,
                 clock=ports.clock,
                 wait_seconds=settings.kill_switch_drain_seconds,
+                cancel_at=ports.sink if asked.cancel_open else None,
             )
         except WrongShape as error:
             return respond(answer_wrong_shape(error))
         except InvalidRequest as error:
             return respond(answer_problem(400, error.problem))
-        log_event(
-            _LOG,
-            logging.WARNING,
-            "kill switch engaged",
-            operator=engagement.operator,
-            reason=engagement.reason,
-            durable=answer.durable,
-            shared=answer.shared,
-            drained=answer.drained,
-            in_flight=len(answer.in_flight),
-            unresolved=len(answer.unresolved),
-            cause=answer.cause,
-        )
+        _log_engaged(engagement, answer)
         reading = await read_switch(ports.kill_switch, ports.runs)
         return respond(answer_engaged(answer, status_of(reading)))
 
@@ -123,7 +113,8 @@ class SwitchEndpoints:
             limit = whole_number(
                 request.query_params, "limit", default=DEFAULT_HISTORY, least=1, most=MAX_HISTORY
             )
-            entries = await self.orchestrator.ports.kill_switch.history(limit=limit)
+            ports = self.orchestrator.ports
+            entries = await read_history(ports.kill_switch, ports.runs, limit=limit)
         except WrongShape as error:
             return respond(answer_wrong_shape(error))
         except PortError as error:
@@ -137,6 +128,25 @@ class SwitchEndpoints:
             max_bytes=settings.max_body_bytes,
             seconds=settings.request_receive_seconds,
         )
+
+
+def _log_engaged(engagement: Engagement, answer: EngageAnswer) -> None:
+    canceling = answer.canceling
+    log_event(
+        _LOG,
+        logging.WARNING,
+        "kill switch engaged",
+        operator=engagement.operator,
+        reason=engagement.reason,
+        durable=answer.durable,
+        shared=answer.shared,
+        drained=answer.drained,
+        in_flight=len(answer.in_flight),
+        unresolved=len(answer.unresolved),
+        cancel_requested=None if canceling is None else canceling.requested,
+        cancel_failed=None if canceling is None else len(canceling.failed),
+        cause=answer.cause,
+    )
 
 
 def _told(name: str, text: str) -> str:

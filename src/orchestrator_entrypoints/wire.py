@@ -77,6 +77,10 @@ class EngageRequest:
     reason: str
     operator: str
     details: JsonObject | None = None
+    cancel_open: bool | None = field(
+        default=None,
+        metadata=_said("true: once no order can start, ask the gateway to cancel what is live"),
+    )
 
 
 @frozen(kw_only=True)
@@ -201,6 +205,14 @@ class OpenOrderShown:
 
 
 @frozen(kw_only=True)
+class CancelFailed:
+    """A live order that the gateway was not asked to cancel."""
+
+    client_order_id: str
+    cause: str | None
+
+
+@frozen(kw_only=True)
 class EngageResult(KillSwitchStatus):
     """The kill switch after engaging, and what was still on the wire."""
 
@@ -210,6 +222,15 @@ class EngageResult(KillSwitchStatus):
     durable: bool = field(metadata=_said("The run database holds the stop"))
     shared: bool = field(metadata=_said("The shared store holds the stop"))
     open_orders: tuple[OpenOrderShown, ...] = field(metadata=_said("The first hundred of both"))
+    cancel_requested: int | None = field(
+        metadata=_said("Live orders that were asked to be canceled; null where none were to be")
+    )
+    cancel_failed: tuple[CancelFailed, ...] = field(
+        metadata=_said("The first hundred that could not be asked for")
+    )
+    cancel_cause: str | None = field(
+        metadata=_said("Why not every live order was asked to be canceled")
+    )
 
 
 @frozen(kw_only=True)

@@ -84,6 +84,17 @@ def describe_os_error(error: OSError) -> str:
     return words if error.filename is None else f"{error.filename}: {words}"
 
 
+def words(text: str, argument: str) -> str:
+    """Return what an operator said, without the blanks around it.
+
+    Raises:
+        CommandFailure: Nothing but blanks.
+    """
+    if not text.strip():
+        raise CommandFailure(f"{argument}: expected some words", ExitCode.USAGE)
+    return text.strip()
+
+
 def settings_for(
     arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ
 ) -> Settings:

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from orchestrator_core.canceling import Canceling
 from orchestrator_core.commits import OpenOrder
 from orchestrator_core.engaging import AlreadyInState, EngageAnswer
 from orchestrator_core.engaging import disengage as let_go
@@ -11,6 +12,7 @@ from orchestrator_core.engaging import engage as stop
 from orchestrator_core.engaging import initialise as create
 from orchestrator_core.errors import OutcomeUnknown
 from orchestrator_core.halting import SwitchReading, read_switch
+from orchestrator_core.history import read_history
 from orchestrator_core.kill_switch import (
     Disengagement,
     Engagement,
@@ -20,7 +22,7 @@ from orchestrator_core.kill_switch import (
     Trading,
 )
 from orchestrator_entrypoints.commands.console import Column, Console, Row
-from orchestrator_entrypoints.commands.edge import CommandFailure, describe_port_error
+from orchestrator_entrypoints.commands.edge import CommandFailure, describe_port_error, words
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.run_output import counted_as
 from orchestrator_entrypoints.commands.session import with_orchestrator
@@ -50,8 +52,8 @@ def status(arguments: argparse.Namespace, console: Console) -> int:
 def engage(arguments: argparse.Namespace, console: Console) -> int:
     """Stop all trading and show what the barrier answers."""
     operator, reason = (
-        _words(arguments.operator, "--operator"),
-        _words(arguments.reason, "--reason"),
+        words(arguments.operator, "--operator"),
+        words(arguments.reason, "--reason"),
     )
 
     async def work(orchestrator: Orchestrator) -> ExitCode:
@@ -64,6 +66,7 @@ def engage(arguments: argparse.Namespace, console: Console) -> int:
                 runs=ports.runs,
                 clock=ports.clock,
                 wait_seconds=wait,
+                cancel_at=ports.sink if arguments.cancel_open else None,
             )
         if arguments.json:
             shown = answer_engaged(answer, status_of(await _read(orchestrator)))
@@ -90,7 +93,8 @@ def history(arguments: argparse.Namespace, console: Console) -> int:
     """List the changes, newest first."""
 
     async def work(orchestrator: Orchestrator) -> ExitCode:
-        entries = await orchestrator.ports.kill_switch.history(limit=arguments.limit)
+        ports = orchestrator.ports
+        entries = await read_history(ports.kill_switch, ports.runs, limit=arguments.limit)
         plain = to_plain(history_of(entries, limit=arguments.limit))
         if arguments.json:
             console.json(plain)
@@ -114,8 +118,8 @@ def _release(
     console: Console,
     release: Callable[..., Awaitable[KillSwitchState]],
 ) -> int:
-    operator = _words(arguments.operator, "--operator")
-    notes = None if arguments.notes is None else _words(arguments.notes, "--notes")
+    operator = words(arguments.operator, "--operator")
+    notes = None if arguments.notes is None else words(arguments.notes, "--notes")
 
     async def work(orchestrator: Orchestrator) -> ExitCode:
         ports = orchestrator.ports
@@ -202,6 +206,18 @@ def _write_barrier(console: Console, answer: EngageAnswer) -> None:
         count = counted_as(len(answer.unresolved), "order")
         console.line(f"{count} of unknown fate, for an operator to settle")
         _write_orders(console, answer.unresolved)
+    if answer.canceling is not None:
+        _write_canceling(console, answer.canceling)
+
+
+def _write_canceling(console: Console, canceling: Canceling) -> None:
+    console.line(f"{counted_as(canceling.requested, 'live order')} asked to be canceled")
+    for outcome in canceling.failed[:MAX_SHOWN_ORDERS]:
+        console.line(f"  NOT asked: {outcome.client_order_id}: {outcome.cause}")
+    if len(canceling.failed) > MAX_SHOWN_ORDERS:
+        console.line(f"  and {len(canceling.failed) - MAX_SHOWN_ORDERS} more")
+    if canceling.cause is not None:
+        console.line(f"not every live order is known: {canceling.cause}; engage again")
 
 
 def _write_orders(console: Console, orders: tuple[OpenOrder, ...]) -> None:
@@ -218,10 +234,7 @@ def _write_orders(console: Console, orders: tuple[OpenOrder, ...]) -> None:
 def _code_of(answer: EngageAnswer) -> ExitCode:
     if not (answer.durable and answer.shared):
         return ExitCode.UNAVAILABLE
+    canceling = answer.canceling
+    if canceling is not None and (canceling.failed or canceling.cause is not None):
+        return ExitCode.UNAVAILABLE
     return ExitCode.DONE if answer.drained else ExitCode.RUNNING
-
-
-def _words(text: str, option: str) -> str:
-    if not text.strip():
-        raise CommandFailure(f"{option}: expected some words", ExitCode.USAGE)
-    return text.strip()

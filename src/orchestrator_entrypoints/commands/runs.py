@@ -11,9 +11,10 @@ from orchestrator_entrypoints.answers import page_of
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
-from orchestrator_entrypoints.commands.run import show
+from orchestrator_entrypoints.commands.run import exit_code_of, show
 from orchestrator_entrypoints.commands.session import with_orchestrator
 from orchestrator_entrypoints.orchestrator import Orchestrator
+from orchestrator_entrypoints.watching import watch_run
 from orchestrator_entrypoints.wire_json import to_plain
 
 _COLUMNS = (
@@ -93,10 +94,12 @@ def show_run(arguments: argparse.Namespace, console: Console) -> int:
         ) from None
 
     async def work(orchestrator: Orchestrator) -> ExitCode:
-        stored = await orchestrator.ports.runs.get_run(run_id)
+        waits = arguments.wait is not None
+        ports, seconds = orchestrator.ports, arguments.wait or 0
+        stored = await watch_run(run_id, runs=ports.runs, clock=ports.clock, seconds=seconds)
         if stored is None:
             raise CommandFailure(f"there is no run {run_id}", ExitCode.FAILED)
         show(stored, console, as_json=arguments.json)
-        return ExitCode.DONE
+        return exit_code_of(stored) if waits else ExitCode.DONE
 
     return with_orchestrator(arguments, work, only_existing=True)

@@ -1,0 +1,162 @@
+"""`orchestrator orders`: what is open, and closing by hand what nothing else settles."""
+
+import argparse
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from attrs import frozen
+
+from orchestrator_core.commits import OpenOrder
+from orchestrator_core.identifiers import ClientOrderId, RunId
+from orchestrator_core.lifecycle import OrderState
+from orchestrator_core.orders import Order
+from orchestrator_core.ports import RunRepository
+from orchestrator_core.resolving import RESOLVABLE, Resolution, resolve_order
+from orchestrator_core.runs import Run
+from orchestrator_entrypoints.commands.console import Column, Console, Row
+from orchestrator_entrypoints.commands.edge import CommandFailure, words
+from orchestrator_entrypoints.commands.exit_codes import ExitCode
+from orchestrator_entrypoints.commands.run import show
+from orchestrator_entrypoints.commands.run_output import counted_as
+from orchestrator_entrypoints.commands.session import with_orchestrator
+from orchestrator_entrypoints.orchestrator import Orchestrator
+
+_COLUMNS = (
+    Column("order id"),
+    Column("symbol"),
+    Column("side"),
+    Column("shares", is_right=True),
+    Column("state"),
+    Column("run"),
+    Column("run's age", is_right=True),
+    Column("reason", least=12, may_fold=True),
+)
+
+
+@frozen
+class _Listed:
+    """An open order, with what its run tells of it.
+
+    Attributes:
+        run: None where it is gone from the list meanwhile.
+    """
+
+    order: OpenOrder
+    run: Run | None
+
+    def as_json(self, now: datetime) -> dict[str, Any]:
+        """Return the order as JSON values, its run's age in seconds."""
+        found = _order_of(self.run, self.order.client_order_id)
+        intent = None if found is None else found.intent
+        age = None if self.run is None else (now - self.run.started_at).total_seconds()
+        return {
+            "run_id": str(self.order.run_id),
+            "client_order_id": self.order.client_order_id,
+            "symbol": self.order.symbol,
+            "side": None if intent is None else str(intent.side),
+            "qty": None if intent is None else intent.qty,
+            "state": str(self.order.state),
+            "reason": None if found is None else found.reason,
+            "age_seconds": None if age is None else round(age, 1),
+            "waits_for_operator": self.order.state in RESOLVABLE,
+        }
+
+
+def _order_of(run: Run | None, id_: ClientOrderId) -> Order | None:
+    for order in () if run is None else run.orders or ():
+        if order.intent is not None and order.intent.client_order_id == id_:
+            return order
+    return None
+
+
+def list_open(arguments: argparse.Namespace, console: Console) -> int:
+    """List every open order, of every replica and strategy."""
+
+    async def work(orchestrator: Orchestrator) -> ExitCode:
+        runs = orchestrator.ports.runs
+        listed = await _with_runs(await runs.open_orders(), runs)
+        now = orchestrator.ports.clock.now()
+        plain = [each.as_json(now) for each in listed]
+        if arguments.json:
+            console.json({"orders": plain, "total": len(plain)})
+        else:
+            _write(console, plain)
+        return ExitCode.DONE
+
+    return with_orchestrator(arguments, work, only_existing=True)
+
+
+async def _with_runs(orders: Sequence[OpenOrder], runs: RunRepository) -> list[_Listed]:
+    found: dict[RunId, Run | None] = {}
+    for order in orders:
+        if order.run_id not in found:
+            found[order.run_id] = await runs.get_run(order.run_id)
+    return [_Listed(order, found[order.run_id]) for order in orders]
+
+
+def _write(console: Console, orders: list[dict[str, Any]]) -> None:
+    if not orders:
+        console.line("no open orders")
+        return
+    console.table(_COLUMNS, [_row(order) for order in orders])
+    waiting = sum(order["waits_for_operator"] for order in orders)
+    if waiting:
+        console.line()
+        console.line(
+            f"{counted_as(waiting, 'order')} to be settled by hand: find out at the broker what "
+            "became of it, then"
+        )
+        console.line(
+            "  orchestrator orders resolve ORDER_ID --as WHAT --operator YOU --evidence WHY"
+        )
+
+
+def _row(order: dict[str, Any]) -> Row:
+    age = order["age_seconds"]
+    cells = (
+        order["client_order_id"],
+        order["symbol"],
+        order["side"] or "",
+        "" if order["qty"] is None else f"{order['qty']:,}",
+        order["state"],
+        order["run_id"],
+        "" if age is None else _age(age),
+        order["reason"] or "",
+    )
+    return Row(cells, "red" if order["waits_for_operator"] else "yellow")
+
+
+def _age(seconds: float) -> str:
+    """Return a time span for the eye.
+
+    >>> _age(59.9), _age(7260), _age(200_000)
+    ('59 s', '121 min', '55 h')
+    """
+    if seconds < 120:  # noqa: PLR2004 - two minutes
+        return f"{int(seconds)} s"
+    return f"{int(seconds / 60)} min" if seconds < 3 * 3600 else f"{int(seconds / 3600)} h"
+
+
+def resolve(arguments: argparse.Namespace, console: Console) -> int:
+    """Close an order that waits for an operator, and show its run."""
+    state = OrderState(arguments.resolved_as)
+    broker_order_id = arguments.broker_order_id
+    if broker_order_id is not None and state is not OrderState.ACCEPTED:
+        raise CommandFailure("--broker-order-id: only an accepted order has one", ExitCode.USAGE)
+    resolution = Resolution(
+        ClientOrderId(words(arguments.client_order_id, "CLIENT_ORDER_ID")),
+        state,
+        operator=words(arguments.operator, "--operator"),
+        evidence=words(arguments.evidence, "--evidence"),
+        broker_order_id=(
+            None if broker_order_id is None else words(broker_order_id, "--broker-order-id")
+        ),
+    )
+
+    async def work(orchestrator: Orchestrator) -> ExitCode:
+        run = await resolve_order(resolution, ports=orchestrator.ports, policy=orchestrator.policy)
+        show(run, console, as_json=arguments.json)
+        return ExitCode.DONE
+
+    return with_orchestrator(arguments, work, only_existing=True)

@@ -1,0 +1,116 @@
+"""`orchestrator recover`: by hand what a service does by itself, until nothing is due."""
+
+import argparse
+from collections import Counter
+
+from attrs import define, field
+
+from orchestrator_core.recovery import Recovered
+from orchestrator_core.tracking import Round
+from orchestrator_entrypoints.commands.console import Console
+from orchestrator_entrypoints.commands.exit_codes import ExitCode
+from orchestrator_entrypoints.commands.run_output import counted_as
+from orchestrator_entrypoints.commands.session import stop_at_signals, with_orchestrator
+from orchestrator_entrypoints.follower import Follower
+from orchestrator_entrypoints.orchestrator import Orchestrator
+from orchestrator_entrypoints.recoverer import Recoverer
+
+
+@define
+class _Pass:
+    """What one pass did."""
+
+    recovered: list[Recovered] = field(factory=list)
+    followed: list[Round] = field(factory=list)
+
+
+def recover(arguments: argparse.Namespace, console: Console) -> int:
+    """Recover every run that is due and ask about every order that is; end with 5 if some stay."""
+
+    async def work(orchestrator: Orchestrator) -> ExitCode:
+        was_interrupted = stop_at_signals(orchestrator)
+        done = _Pass()
+        with console.working("recovering runs, and asking about orders"):
+            await _go_through(orchestrator, done)
+        open_orders = len(await orchestrator.ports.runs.open_orders())
+        if arguments.json:
+            console.json({**_as_json(done), "orders_open": open_orders})
+        else:
+            _write(console, done, open_orders)
+        if was_interrupted():
+            return ExitCode.INTERRUPTED
+        return ExitCode.RUNNING if open_orders else ExitCode.DONE
+
+    return with_orchestrator(arguments, work, only_existing=True)
+
+
+async def _go_through(orchestrator: Orchestrator, done: _Pass) -> None:
+    recoverer, follower = Recoverer(orchestrator), Follower(orchestrator)
+    while not orchestrator.stop.is_set:
+        recovered = await recoverer.recover_one()
+        if recovered is None:
+            break
+        done.recovered.append(recovered)
+    while not orchestrator.stop.is_set:
+        found = await follower.follow_once()
+        if not found.looked:
+            break
+        done.followed.append(found)
+
+
+def _as_json(done: _Pass) -> dict[str, object]:
+    return {
+        "runs": [
+            {
+                "run_id": str(each.run.run_id),
+                "status": str(each.run.status),
+                "settled": _settled(each),
+                "resent": each.resent,
+                "unresolved": [order.client_order_id for order in each.unresolved],
+                "lost": each.lost,
+            }
+            for each in done.recovered
+        ],
+        "followed": {
+            "looked": sum(found.looked for found in done.followed),
+            "ended": sum(found.ended for found in done.followed),
+            "revived": [news.client_order_id for found in done.followed for news in found.revived],
+            "unanswered": sum(found.unanswered for found in done.followed),
+            "filled_qty": str(sum(found.filled_qty for found in done.followed)),
+        },
+    }
+
+
+def _settled(recovered: Recovered) -> dict[str, int]:
+    return dict(sorted(Counter(str(each.state) for each in recovered.settled).items()))
+
+
+def _write(console: Console, done: _Pass, open_orders: int) -> None:
+    console.line(f"{counted_as(len(done.recovered), 'run')} recovered")
+    for each in done.recovered:
+        console.line(f"  {each.run.run_id}: {each.run.status}{_deeds(each)}")
+        for order in each.unresolved:
+            console.line(f"    {order.client_order_id} waits for an operator: {order.reason}")
+    looked = sum(found.looked for found in done.followed)
+    ended = sum(found.ended for found in done.followed)
+    shares = sum(found.filled_qty for found in done.followed)
+    console.line(
+        f"{counted_as(looked, 'order')} asked about: {ended} ended, {shares:f} shares filled"
+    )
+    for found in done.followed:
+        for news in found.revived:
+            console.line(
+                f"  {news.client_order_id} lives on after its end: {news.before.status}, "
+                f"now {news.report.status}"
+            )
+    if open_orders:
+        console.line(f"{counted_as(open_orders, 'order')} open: orchestrator orders open")
+
+
+def _deeds(recovered: Recovered) -> str:
+    if recovered.lost:
+        return ", taken over by another replica"
+    deeds = [f"{count} found {state}" for state, count in _settled(recovered).items()]
+    if recovered.resent:
+        deeds.append(f"{recovered.resent} sent again")
+    return f", {', '.join(deeds)}" if deeds else ""
