@@ -12,6 +12,7 @@ from orchestrator_adapters.redis import (
     RedisCircuitBreaker,
     RedisClient,
     RedisKillSwitch,
+    RedisOrderBudget,
     RedisPriceSource,
 )
 from orchestrator_adapters.redis.client import load_script
@@ -21,15 +22,17 @@ from orchestrator_adapters.shared_keys import (
     KILL_SWITCH_STATE,
 )
 from orchestrator_core.errors import MalformedReply, OutcomeUnknown, PortError, Unavailable
-from orchestrator_core.identifiers import Symbol
+from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.kill_switch import SwitchState
 from orchestrator_core.model import NoQuote
+from orchestrator_core.ports import Allowance
 from tests.servers.redis import RedisServer, running_redis
 from tests.servers.redis_wire import Loss, LossyProxy, lossy_proxy, scripted_redis
 
 pytestmark = pytest.mark.anyio
 
 AAPL = Symbol("AAPL")
+ORDER, ANOTHER = ClientOrderId("o1"), ClientOrderId("o2")
 TIMEOUT_SECONDS = 0.25
 # A read takes two exchanges at most; the rest is for a busy machine.
 BOUND_SECONDS = 2 * TIMEOUT_SECONDS + 1.5
@@ -59,6 +62,16 @@ class Adapters:
 
     def calls(self) -> dict[str, Callable[[], Awaitable[object]]]:
         return self.reads() | self.writes()
+
+    @property
+    def budget(self) -> RedisOrderBudget:
+        return RedisOrderBudget(self.client, max_in_flight=1, max_per_minute=2)
+
+    def budget_calls(self) -> dict[str, Callable[[], Awaitable[object]]]:
+        return {
+            "take": lambda: self.budget.take([ORDER], hold_seconds=30),
+            "give_back": lambda: self.budget.give_back([ORDER]),
+        }
 
 
 @asynccontextmanager
@@ -541,3 +554,134 @@ EMPTY_STATE = b"*2\r\n$4\r\nnone\r\n$0\r\n\r\n"
 
 def is_swap(command: list[bytes]) -> bool:
     return KILL_SWITCH_HISTORY.encode() in command
+
+
+# The order budget: what cannot be asked lets nothing go
+
+
+async def expect_budget_well(adapters: Adapters) -> None:
+    assert await adapters.budget.take([ORDER], hold_seconds=30) == Allowance(1)
+    await adapters.budget.give_back([ORDER])
+
+
+async def test_the_budget_of_a_server_that_is_down_lets_nothing_go(
+    server: RedisServer, adapters: Adapters
+) -> None:
+    await expect_budget_well(adapters)
+    server.stop()
+    # On a connection of before, the call may have been done; on a new one it was not.
+    assert type(await failure_of(adapters.budget_calls()["take"])) is OutcomeUnknown
+    await expect_unavailable(adapters.budget_calls())
+    server.start()
+    await expect_budget_well(adapters)
+
+
+async def test_a_restart_between_two_calls_is_not_noticed_by_the_budget(
+    server: RedisServer, adapters: Adapters
+) -> None:
+    for _ in range(2):
+        for call in adapters.budget_calls().values():
+            server.stop()
+            server.start()
+            await call()
+
+
+async def test_a_server_that_stands_still_may_have_counted(
+    server: RedisServer, adapters: Adapters
+) -> None:
+    await expect_budget_well(adapters)
+    server.pause()
+    failure = await failure_of(lambda: adapters.budget.take([ORDER], hold_seconds=30))
+    assert type(failure) is OutcomeUnknown
+    server.resume()
+    # Whether it counted or not: the same order may still go.
+    assert (await adapters.budget.take([ORDER], hold_seconds=30)).granted == 1
+
+
+@pytest.mark.parametrize("loss", Loss)
+async def test_a_place_whose_answer_was_lost_is_taken_again_and_counted_once(
+    proxy: LossyProxy, adapters: Adapters, loss: Loss
+) -> None:
+    async with adapters_at(proxy.port, timeout_seconds=0.5) as behind:
+        await adapters.budget.take([ANOTHER], hold_seconds=30)
+        await adapters.budget.give_back([ANOTHER])
+        proxy.lost, proxy.loss = b"EVALSHA", loss
+        for _ in range(2):
+            failure = await failure_of(lambda: behind.budget.take([ORDER], hold_seconds=30))
+            assert type(failure) is OutcomeUnknown
+        proxy.lost = None
+        assert await behind.budget.take([ORDER], hold_seconds=30) == Allowance(1)
+        await behind.budget.give_back([ORDER])
+        # Two went this minute, and two are all.
+        assert (await behind.budget.take([ANOTHER], hold_seconds=30)).granted == 0
+
+
+async def test_an_old_copy_of_the_budget_grants_nothing(
+    server: RedisServer, adapters: Adapters
+) -> None:
+    await adapters.budget.take([ORDER], hold_seconds=30)
+    with running_redis() as new_master, server.administered() as admin:
+        admin.replicaof("127.0.0.1", new_master.port)
+        failure = await failure_of(lambda: adapters.budget.take([ORDER], hold_seconds=30))
+        assert type(failure) is Unavailable
+        assert "read only replica" in failure.cause
+        admin.replicaof("NO", "ONE")
+    await expect_budget_well(adapters)
+
+
+async def test_a_full_server_goes_on_counting(server: RedisServer, adapters: Adapters) -> None:
+    # What the script adds is bounded, and it begins by deleting.
+    with server.administered() as admin:
+        admin.config_set("maxmemory", 1)
+        assert (await adapters.budget.take([ORDER, ANOTHER], hold_seconds=30)).granted == 1
+        await adapters.budget.give_back([ORDER])
+        assert (await adapters.budget.take([ANOTHER], hold_seconds=30)).granted == 1
+
+
+@pytest.mark.parametrize("place", [0, 1])
+async def test_a_budget_of_another_type_grants_nothing(
+    server: RedisServer, adapters: Adapters, place: int
+) -> None:
+    with server.administered() as admin:
+        admin.set(adapters.budget.keys[place], "1")
+    failure = await failure_of(lambda: adapters.budget.take([ORDER], hold_seconds=30))
+    assert type(failure) is Unavailable
+    assert "WRONGTYPE" in failure.cause
+
+
+async def test_forgotten_scripts_of_the_budget_are_sent_again(
+    server: RedisServer, adapters: Adapters
+) -> None:
+    for call in adapters.budget_calls().values():
+        with server.administered() as admin:
+            admin.script_flush()
+        await call()
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal[:12].decode())
+async def test_an_error_answered_to_the_budget_means_not_done(refusal: bytes) -> None:
+    async with scripted_redis(lambda _: refusal + b"\r\n") as port, adapters_at(port) as adapters:
+        await expect_unavailable(adapters.budget_calls())
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"+OK\r\n",
+        b":1\r\n",
+        b"$-1\r\n",
+        b"*0\r\n",
+        b"*1\r\n:1\r\n",
+        b"*2\r\n:2\r\n:0\r\n",
+        b"*2\r\n:-1\r\n:1\r\n",
+        b"*2\r\n:0\r\n:0\r\n",
+        b"*2\r\n:1\r\n:5\r\n",
+        b"*2\r\n$1\r\n1\r\n:0\r\n",
+        b"*3\r\n:1\r\n:0\r\n:0\r\n",
+        b"HTTP/1.1 400 Bad Request\r\n",
+    ],
+)
+async def test_an_answer_that_is_no_allowance_grants_nothing(reply: bytes) -> None:
+    async with scripted_redis(lambda _: reply) as port, adapters_at(port) as adapters:
+        failure = await failure_of(lambda: adapters.budget.take([ORDER], hold_seconds=30))
+        assert type(failure) is OutcomeUnknown

@@ -4,7 +4,8 @@ Theory of operation. Each command is one exchange on a pooled connection: connec
 send, read the answer. What is known of a failed exchange depends on how far it came. Before our
 command is sent, nothing was done. An error that the server answers means not done as well. Anything
 else after the first byte may have been done. A read that was lost is tried once more on a fresh
-connection, since a pooled one may be older than the server behind it; a write never is.
+connection, since a pooled one may be older than the server behind it; a write only where its script
+does the same when it is repeated.
 
 The library's own retries are off: they keep the caller of a dead server waiting for seconds, and
 what reads here is a brake.
@@ -144,21 +145,35 @@ class RedisClient:
     ) -> Any:
         """Return the answer of a script that changes nothing; errors as for `read`."""
         try:
-            return await self._run_script(script, keys, keys_and_args, read_only=True)
+            return await self._run_script(script, keys, keys_and_args, may_repeat=True)
         except _ExchangeFailedError as failed:
             raise Unavailable(port, operation, failed.cause) from failed
 
     async def write_script(
-        self, port: str, operation: str, script: Script, *keys_and_args: Part, keys: int
+        self,
+        port: str,
+        operation: str,
+        script: Script,
+        *keys_and_args: Part,
+        keys: int,
+        may_repeat: bool = False,
     ) -> Any:
         """Return the answer of a script that writes.
+
+        Args:
+            port: Named in an error.
+            operation: Named in an error.
+            script: What to run.
+            keys_and_args: Its keys, then its arguments.
+            keys: How many of them are keys.
+            may_repeat: Repeating it is harmless: it is tried once more if it was lost.
 
         Raises:
             Unavailable: Certainly not done.
             OutcomeUnknown: Sent, and no answer came.
         """
         try:
-            return await self._run_script(script, keys, keys_and_args, read_only=False)
+            return await self._run_script(script, keys, keys_and_args, may_repeat=may_repeat)
         except _ExchangeFailedError as failed:
             kind: type[PortError] = Unavailable if failed.fate is Fate.NOT_DONE else OutcomeUnknown
             raise kind(port, operation, failed.cause) from failed
@@ -168,9 +183,9 @@ class RedisClient:
         await self._pool.aclose()
 
     async def _run_script(
-        self, script: Script, keys: int, arguments: tuple[Part, ...], *, read_only: bool
+        self, script: Script, keys: int, arguments: tuple[Part, ...], *, may_repeat: bool
     ) -> Any:
-        exchange = self._exchange_again_if_lost if read_only else self._exchange
+        exchange = self._exchange_again_if_lost if may_repeat else self._exchange
         try:
             return await exchange(("EVALSHA", script.digest, keys, *arguments))
         except _ExchangeFailedError as failed:
@@ -184,7 +199,12 @@ class RedisClient:
         except _ExchangeFailedError as failed:
             if failed.fate is Fate.NOT_DONE:
                 raise
-        return await self._exchange(command, reconnect=True)
+        try:
+            return await self._exchange(command, reconnect=True)
+        except _ExchangeFailedError as failed:
+            # Whatever became of this try, the first may have been done.
+            failed.fate = Fate.UNKNOWN
+            raise
 
     async def _exchange(self, command: tuple[Part, ...], *, reconnect: bool = False) -> Any:
         is_sent = False
