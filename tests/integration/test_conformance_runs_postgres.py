@@ -7,22 +7,25 @@ from attrs import frozen
 from psycopg import sql
 
 from orchestrator_adapters.conformance.runs import RunRepositoryConformance, RunStage
-from orchestrator_adapters.postgres.database import PostgresDatabase
+from orchestrator_adapters.postgres.database import PostgresDatabase, Session
 from orchestrator_adapters.postgres.migrate import upgrade
 from orchestrator_adapters.postgres.runs import PostgresRunRepository
-from orchestrator_core.identifiers import RunId
-from orchestrator_core.commits import Lease
 from tests.servers.postgres import PostgresServer
 
-LEASE_SECONDS = 90.0
-
-TAKE_OVER = """
+# The server's clock cannot be set: what it is compared with goes back instead.
+PASS_TIME = (
+    """
     UPDATE orchestration_runs
-    SET lease_epoch = lease_epoch + 1,
-        lease_expires_at = clock_timestamp() + make_interval(secs => %s)
-    WHERE run_id = %s
-    RETURNING lease_epoch
-"""
+    SET lease_expires_at = lease_expires_at - make_interval(secs => %(seconds)s),
+        due_at = due_at - make_interval(secs => %(seconds)s)
+    """,
+    """
+    UPDATE signal_order_mappings
+    SET claimed_at = claimed_at - make_interval(secs => %(seconds)s),
+        created_at = created_at - make_interval(secs => %(seconds)s)
+    """,
+    "UPDATE orders_followed SET follow_at = follow_at - make_interval(secs => %(seconds)s)",
+)
 
 
 @frozen
@@ -30,13 +33,24 @@ class PostgresStage:
     database: PostgresDatabase
     runs: PostgresRunRepository
 
-    async def take_over(self, run_id: RunId) -> Lease:
-        rows = await self.database.execute("take_over", TAKE_OVER, (LEASE_SECONDS, run_id))
-        return Lease(run_id, rows[0]["lease_epoch"], LEASE_SECONDS)
+    async def pass_time(self, seconds: float) -> None:
+        async def work(session: Session) -> None:
+            await session.fetch_each(
+                *((statement, {"seconds": seconds}) for statement in PASS_TIME)
+            )
+
+        await self.database.run("pass_time", work)
 
 
 EMPTY = "DELETE FROM {}"
-TABLES = ("signal_order_mappings", "orchestration_runs", "kill_switch_latch")
+TABLES = (
+    "signal_order_mappings",
+    "orchestration_runs",
+    "orders_followed",
+    "gateway_answers",
+    "kill_switch_latch",
+    "kill_switch_history",
+)
 
 
 @pytest.fixture(scope="module")

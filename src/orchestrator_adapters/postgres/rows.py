@@ -23,15 +23,18 @@ from orchestrator_adapters.run_rows import (
     NOT_BY_SETTLEMENT,
     run_id_of,
     run_of_row,
+    storable_report,
     storable_settlement,
 )
+from orchestrator_core.commits import OrderNews
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
 from orchestrator_core.lifecycle import HOLDS_ID, ORDER_TRANSITIONS, OrderState, RunStatus
 from orchestrator_core.model import OrderIntent, OrderReport, Side, Signal
 from orchestrator_core.money import ZERO
-from orchestrator_core.requests import RunRequest
 from orchestrator_core.orders import Order, Settlement
+from orchestrator_core.requests import RunRequest
 from orchestrator_core.runs import RecordedOutcome, Run
+from orchestrator_core.tracking import has_ended
 
 Row = Mapping[str, Any]
 
@@ -44,9 +47,12 @@ _NUMERIC: Final = frozenset(
         "leg",
         "order_qty",
         "filled_qty",
+        "filled_qty_before",
         "filled_avg_price",
+        "follow_seconds",
     }
 )
+_BOOLEAN: Final = frozenset({"canceled_on_arrival", "is_live"})
 _PLANNED_COLUMNS: Final = (
     "symbol",
     "predicted_return",
@@ -63,8 +69,24 @@ _PLANNED_COLUMNS: Final = (
     "skip_reason",
 )
 
+_SETTLED_COLUMNS: Final = ("client_order_id", *OUTCOME_COLUMNS, "follow_seconds", "is_live")
+_NEWS_COLUMNS: Final = (
+    "run_id",
+    "client_order_id",
+    "status_before",
+    "filled_qty_before",
+    "gateway_status",
+    "gateway_order_id",
+    "broker_order_id",
+    "filled_qty",
+    "filled_avg_price",
+    "message",
+    "follow_seconds",
+    "is_live",
+)
+
 # A settlement says nothing of the signal; `outcome_values` does not look at it.
-_ANY_SIGNAL: Final = Signal(Symbol("ANY"), 0.0, 1, 0.0)
+ANY_SIGNAL: Final = Signal(Symbol("ANY"), 0.0, 1, 0.0)
 
 
 def text_array(values: Iterable[str | None]) -> str:
@@ -81,6 +103,11 @@ def _quoted(text: str) -> str:
 def number_array(values: Iterable[Decimal | float | None]) -> str:
     """Return an array of numbers in the form that Postgres reads, exact."""
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+
+
+def boolean_array(values: Iterable[bool | None]) -> str:
+    """Return an array of truth values in the form that Postgres reads."""
+    return "{" + ",".join(["NULL" if value is None else "ft"[value] for value in values]) + "}"
 
 
 STEPS: Final = text_array(
@@ -106,16 +133,52 @@ def plan_arrays(orders: Sequence[Order], run_id: RunId) -> list[str]:
 
 
 def settlement_arrays(settlements: Iterable[Settlement]) -> list[str]:
-    """Return the ids, and one array for each of `OUTCOME_COLUMNS`."""
+    """Return one array for each of `_SETTLED_COLUMNS`."""
     rows = []
     for given in settlements:
         settlement = storable_settlement(given)
+        report = settlement.report
         outcome = Order(
-            _ANY_SIGNAL, settlement.state, reason=settlement.reason, report=settlement.report
+            ANY_SIGNAL,
+            settlement.state,
+            reason=settlement.reason,
+            report=report,
+            canceled_on_arrival=settlement.is_canceled_on_arrival,
         )
-        rows.append((settlement.client_order_id, *outcome_values(outcome)))
-    columns = ("client_order_id", *OUTCOME_COLUMNS)
-    return _arrays(rows, columns, columns)
+        is_live = None if report is None else not has_ended(report.status)
+        rows.append(
+            (
+                settlement.client_order_id,
+                *outcome_values(outcome),
+                settlement.follow_seconds,
+                is_live,
+            )
+        )
+    return _arrays(rows, _SETTLED_COLUMNS, _SETTLED_COLUMNS)
+
+
+def news_arrays(news: Iterable[OrderNews]) -> list[str]:
+    """Return one array for each of `_NEWS_COLUMNS`."""
+    rows = []
+    for each in news:
+        report = storable_report(each.report)
+        rows.append(
+            (
+                str(each.run_id),
+                each.client_order_id,
+                each.before.status,
+                each.before.filled_qty,
+                report.status,
+                report.gateway_order_id,
+                report.broker_order_id,
+                report.filled_qty,
+                report.filled_avg_price,
+                report.message,
+                each.follow_seconds,
+                not has_ended(report.status),
+            )
+        )
+    return _arrays(rows, _NEWS_COLUMNS, _NEWS_COLUMNS)
 
 
 def _arrays(
@@ -124,10 +187,13 @@ def _arrays(
     if not rows:
         return ["{}"] * len(wanted)
     by_name = dict(zip(columns, zip(*rows, strict=True), strict=True))
-    return [
-        number_array(by_name[name]) if name in _NUMERIC else text_array(by_name[name])
-        for name in wanted
-    ]
+    return [_array(name, by_name[name]) for name in wanted]
+
+
+def _array(name: str, values: Iterable[Any]) -> str:
+    if name in _NUMERIC:
+        return number_array(values)
+    return boolean_array(values) if name in _BOOLEAN else text_array(values)
 
 
 def report_json(text: str) -> str:

@@ -5,11 +5,12 @@ from typing import Final
 OPEN_RUN: Final = """
     INSERT INTO orchestration_runs (
         run_id, strategy_id, as_of_date, status, symbols, capital, max_position_size, started_at,
-        request, idempotency_key, idempotency_fingerprint, lease_epoch, lease_expires_at)
+        request, idempotency_key, idempotency_fingerprint, lease_epoch, lease_expires_at, due_at)
     VALUES (
         %(run_id)s, %(strategy_id)s, %(as_of_date)s, %(status)s, %(symbols)s, %(capital)s,
         %(max_position_size)s, %(started_at)s, %(request)s, %(idempotency_key)s,
         %(idempotency_fingerprint)s, %(lease_epoch)s,
+        clock_timestamp() + make_interval(secs => %(lease_seconds)s),
         clock_timestamp() + make_interval(secs => %(lease_seconds)s))
     ON CONFLICT DO NOTHING
     RETURNING run_id
@@ -26,7 +27,7 @@ FIND_OPENED: Final = """
 """
 
 COMMIT_PLAN: Final = "SELECT * FROM orchestrator_commit_plan(%s" + 25 * ", %s" + ")"
-COMMIT_WAVE: Final = "SELECT * FROM orchestrator_commit_wave(%s" + 19 * ", %s" + ")"
+COMMIT_WAVE: Final = "SELECT * FROM orchestrator_commit_wave(%s" + 23 * ", %s" + ")"
 
 RUN: Final = """
     SELECT run_id, strategy_id, as_of_date, status, request, snapshot_hash, signal_metadata,
@@ -49,37 +50,43 @@ ORDERS: Final = """
            m.target_weight::float8 AS target_weight, m.client_order_id, m.leg, m.order_qty,
            m.order_side, m.order_type, m.time_in_force, m.state, m.reason, m.gateway_status,
            m.gateway_order_id, m.broker_order_id, m.filled_qty, m.filled_avg_price, m.message,
-           m.order_status, m.skip_reason, o.run_id AS owner_run_id, o.state AS owner_state,
-           o.reason AS owner_reason, o.gateway_status AS owner_gateway_status,
+           m.canceled_on_arrival, m.order_status, m.skip_reason,
+           o.run_id AS owner_run_id, o.state AS owner_state, o.reason AS owner_reason,
+           o.gateway_status AS owner_gateway_status,
            o.gateway_order_id AS owner_gateway_order_id,
            o.broker_order_id AS owner_broker_order_id, o.filled_qty AS owner_filled_qty,
-           o.filled_avg_price AS owner_filled_avg_price, o.message AS owner_message
+           o.filled_avg_price AS owner_filled_avg_price, o.message AS owner_message,
+           o.canceled_on_arrival AS owner_canceled_on_arrival
     FROM signal_order_mappings m
     LEFT JOIN LATERAL (SELECT * FROM signal_order_mappings WHERE id = m.owner_id LIMIT 1) o ON true
     WHERE m.run_id = ANY (%s)
     ORDER BY m.run_id, m.position, m.id
 """
 
+# An owner's plan was committed before its adopters': rows of several runs are locked in that order,
+# by whoever locks them. Plans that were committed before this order was kept come first.
+_RANKED: Final = "ORDER BY plan_rank NULLS FIRST, id"
+
 # Whoever closes an owner holds its row: after this, its outcomes are committed, or yet to come from
 # a close that will find the adopter.
-LOCK_OWNERS: Final = """
+LOCK_OWNERS: Final = f"""
     SELECT FROM orchestration_runs
     WHERE run_id = ANY (ARRAY(
         SELECT m.owner_run_id
         FROM orchestration_runs r JOIN signal_order_mappings m ON m.run_id = r.run_id
         WHERE r.run_id = %s AND r.has_adopted AND m.owner_run_id IS NOT NULL))
-    ORDER BY run_id
+    {_RANKED}
     FOR SHARE
-"""
+"""  # noqa: S608
 
-LOCK_ADOPTERS: Final = """
+LOCK_ADOPTERS: Final = f"""
     SELECT run_id FROM orchestration_runs
     WHERE run_id = ANY (ARRAY(
         SELECT run_id FROM signal_order_mappings WHERE owner_run_id = %s))
       AND lease_expires_at IS NULL AND completed_at IS NULL
-    ORDER BY run_id
+    {_RANKED}
     FOR UPDATE
-"""
+"""  # noqa: S608
 
 CLOSE_RUN: Final = """
     UPDATE orchestration_runs
@@ -95,12 +102,17 @@ CLOSE_RUN: Final = """
         retry_after = %(retry_after)s,
         idempotency_key = CASE WHEN %(frees_key)s THEN NULL ELSE idempotency_key END,
         lease_expires_at = NULL,
+        due_at = CASE
+            WHEN %(completed_at)s::timestamptz IS NOT NULL THEN NULL
+            WHEN %(is_closer)s
+            THEN clock_timestamp() + make_interval(secs => %(look_again_seconds)s)
+            ELSE due_at END,
         updated_at = now()
     WHERE run_id = %(run_id)s
 """
 
 # The wave's parameters, the run's states, and the columns that follow from them.
-CLOSE_KNOWN: Final = f"SELECT o_verdict FROM orchestrator_close_known({', '.join(['%s'] * 28)})"  # noqa: S608
+CLOSE_KNOWN: Final = f"SELECT o_verdict FROM orchestrator_close_known({', '.join(['%s'] * 32)})"  # noqa: S608
 
 # What reports see of an order that another run's order stands for.
 SHOW_OWNERS: Final = """
@@ -153,26 +165,4 @@ OPEN_ORDERS: Final = """
     WHERE m.run_id = ANY (ARRAY(SELECT run_id FROM orchestration_runs WHERE status = 'running'))
       AND m.state = ANY (%s)
     ORDER BY m.id
-"""
-
-READ_LATCH: Final = """
-    SELECT engaged, epoch, changed_by, reason, changed_at, breaker_seen FROM kill_switch_latch
-"""
-
-CREATE_LATCH: Final = """
-    INSERT INTO kill_switch_latch (engaged, epoch, changed_by, reason, changed_at, breaker_seen)
-    VALUES (%s, %s, %s, %s, %s, %s)
-    ON CONFLICT DO NOTHING
-    RETURNING true AS swapped
-"""
-
-# A claim's FOR SHARE on the row joins others' that stand already: claims in close succession would
-# keep the row locked for ever. Locks on the table are given in turn: later claims wait behind this.
-LOCK_LATCH: Final = "LOCK TABLE kill_switch_latch IN EXCLUSIVE MODE"
-
-SWAP_LATCH: Final = """
-    UPDATE kill_switch_latch
-    SET (engaged, epoch, changed_by, reason, changed_at, breaker_seen) = (%s, %s, %s, %s, %s, %s)
-    WHERE (engaged, epoch, changed_by, reason, changed_at, breaker_seen) = (%s, %s, %s, %s, %s, %s)
-    RETURNING true AS swapped
 """
