@@ -3,6 +3,7 @@
 import hashlib
 import re
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 from attrs import frozen
@@ -130,8 +131,7 @@ class RunEndpoints:
             return orchestrator.stop.is_set or await request.is_disconnected()
 
         return await watch_run(
-            run_id,
-            runs=orchestrator.ports.runs,
+            partial(orchestrator.ports.runs.get_run, run_id),
             clock=orchestrator.ports.clock,
             seconds=seconds,
             is_given_up=is_given_up,

@@ -2,9 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 
-from orchestrator_core.identifiers import RunId
 from orchestrator_core.lifecycle import RunStatus
-from orchestrator_core.ports import Clock, RunRepository
+from orchestrator_core.ports import Clock
 from orchestrator_core.runs import Run
 
 FIRST_PAUSE_SECONDS = 0.05
@@ -18,20 +17,18 @@ async def never() -> bool:
 
 
 async def watch_run(
-    run_id: RunId,
+    look: Callable[[], Awaitable[Run | None]],
     *,
-    runs: RunRepository,
     clock: Clock,
     seconds: float,
     is_given_up: Callable[[], Awaitable[bool]] = never,
 ) -> Run | None:
     """Return the run once it is no longer running, or as it stands when the time is up.
 
-    None if there is no such run. The database is asked at growing pauses.
+    None if there is no such run. It is looked at with growing pauses between.
 
     Args:
-        run_id: Which run.
-        runs: The run database.
+        look: Reads the run as it is stored.
         clock: Waits between looks.
         seconds: How long to wait; 0 looks once.
         is_given_up: Asked often: whether nobody waits any more.
@@ -42,7 +39,7 @@ async def watch_run(
     until = clock.monotonic() + seconds
     pause = FIRST_PAUSE_SECONDS
     while True:
-        run = await runs.get_run(run_id)
+        run = await look()
         left = until - clock.monotonic()
         if run is None or run.status is not RunStatus.RUNNING or left <= 0:
             return run

@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
 from orchestrator_adapters.memory.orders import Behaviour
@@ -191,9 +192,78 @@ async def test_a_bad_history_limit_is_422(stage: Stage, limit: str) -> None:
     assert response.json()["detail"][0]["loc"] == ["query", "limit"]
 
 
-async def test_a_history_that_cannot_be_read_is_503(stage: Stage) -> None:
+async def test_a_change_is_in_the_history_once_though_two_stores_keep_it(stage: Stage) -> None:
+    await stage.engage()
     stage.faulty_switch.error = unavailable("kill_switch")
+    durable = (await stage.client.get(HISTORY)).json()["history"]
+    stage.faulty_switch.works()
+    assert (await stage.client.get(HISTORY)).json()["history"] == durable
+    assert [entry["operator"] for entry in durable] == ["ann", "setup"]
+
+
+async def test_a_history_that_one_store_cannot_show_comes_from_the_other(stage: Stage) -> None:
+    await stage.engage()
+    stage.faulty_runs.error = unavailable("runs")
+    shared = await stage.client.get(HISTORY)
+    assert (shared.status_code, len(shared.json()["history"])) == (200, 2)
+
+
+async def test_a_history_that_neither_store_can_show_is_503(stage: Stage) -> None:
+    stage.faulty_switch.error = unavailable("kill_switch")
+    stage.faulty_runs.error = unavailable("runs")
     assert (await stage.client.get(HISTORY)).status_code == 503
+
+
+async def stop_and_cancel(stage: Stage) -> httpx.Response:
+    body = {"reason": "drill", "operator": "ann", "cancel_open": True}
+    return await stage.client.post(ENGAGE, json=body)
+
+
+async def test_engaging_leaves_live_orders_alone_unless_told(stage: Stage) -> None:
+    [mapping] = (await stage.run("AAPL")).json()["mappings"]
+    answer = (await stage.engage()).json()
+    assert (answer["cancel_requested"], answer["cancel_failed"]) == (None, [])
+    assert stage.sink.ledger[mapping["client_order_id"]].report.status == "accepted"
+
+
+async def test_engaging_cancels_live_orders_where_told(stage: Stage) -> None:
+    [mapping] = (await stage.run("AAPL")).json()["mappings"]
+    response = await stop_and_cancel(stage)
+    answer = response.json()
+    assert (response.status_code, answer["drained"]) == (200, True)
+    assert (answer["cancel_requested"], answer["cancel_failed"]) == (1, [])
+    assert answer["cancel_cause"] is None
+    assert stage.sink.ledger[mapping["client_order_id"]].report.status == "canceled"
+    assert stage.count("orchestrator_order_cancels_total", status="success") == 1
+
+
+async def test_a_switch_that_is_engaged_already_cancels_all_the_same(stage: Stage) -> None:
+    [mapping] = (await stage.run("AAPL")).json()["mappings"]
+    await stage.engage()
+    assert (await stage.engage()).status_code == 400
+    assert (await stop_and_cancel(stage)).status_code == 200
+    assert stage.sink.ledger[mapping["client_order_id"]].report.status == "canceled"
+
+
+async def test_an_order_that_cannot_be_canceled_is_named(stage: Stage) -> None:
+    [mapping] = (await stage.run("AAPL")).json()["mappings"]
+    stage.sink.is_down = True
+    response = await stop_and_cancel(stage)
+    answer = response.json()
+    assert (response.status_code, answer["cancel_requested"]) == (200, 0)
+    assert answer["cancel_failed"] == [
+        {"client_order_id": mapping["client_order_id"], "cause": "the gateway is down"}
+    ]
+    assert answer["cancel_cause"] == "1 could not be asked for"
+    assert stage.count("orchestrator_order_cancels_total", status="error") == 1
+
+
+async def test_live_orders_that_are_not_known_are_told(stage: Stage) -> None:
+    stage.faulty_runs.only = frozenset({"live_orders"})
+    stage.faulty_runs.error = unavailable("runs")
+    answer = (await stop_and_cancel(stage)).json()
+    assert (answer["durable"], answer["cancel_requested"]) == (True, 0)
+    assert answer["cancel_cause"] == "run database: connection refused"
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,7 @@ def test_a_run_of_the_replaced_service_is_shown_as_it_was_recorded() -> None:
         (FailureKind.GATEWAY_UNAVAILABLE, 503),
         (FailureKind.GATEWAY_UNSAFE, 503),
         (FailureKind.HALTED, 503),
+        (FailureKind.BUDGET_UNAVAILABLE, 503),
         (FailureKind.DATABASE_UNAVAILABLE, 503),
         (FailureKind.STOPPED, 503),
         (FailureKind.ABANDONED, 503),

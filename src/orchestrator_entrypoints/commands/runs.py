@@ -1,6 +1,7 @@
 """`orchestrator runs`: what is stored."""
 
 import argparse
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -94,9 +95,10 @@ def show_run(arguments: argparse.Namespace, console: Console) -> int:
         ) from None
 
     async def work(orchestrator: Orchestrator) -> ExitCode:
-        waits = arguments.wait is not None
-        ports, seconds = orchestrator.ports, arguments.wait or 0
-        stored = await watch_run(run_id, runs=ports.runs, clock=ports.clock, seconds=seconds)
+        waits, ports = arguments.wait is not None, orchestrator.ports
+        stored = await watch_run(
+            partial(ports.runs.get_run, run_id), clock=ports.clock, seconds=arguments.wait or 0
+        )
         if stored is None:
             raise CommandFailure(f"there is no run {run_id}", ExitCode.FAILED)
         show(stored, console, as_json=arguments.json)
