@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
+from typing import Any
 
 import pytest
 from attrs import frozen
@@ -19,10 +20,17 @@ from orchestrator_adapters.http.positions import HttpPositionSource
 from orchestrator_adapters.http.retries import RetryPolicy
 from orchestrator_adapters.http.signals import HttpSignalSource
 from orchestrator_adapters.http.transport import MakeTransport
-from orchestrator_adapters.memory.orders import Behaviour
+from orchestrator_adapters.memory.orders import Behaviour, Silence
 from orchestrator_core.errors import MalformedReply, PortError, Refused, Unavailable
 from orchestrator_core.identifiers import ClientOrderId, Symbol
-from orchestrator_core.model import Position, SafetyFlags, Side, SignalBatch
+from orchestrator_core.model import (
+    OrderIntent,
+    OrderReport,
+    Position,
+    SafetyFlags,
+    Side,
+    SignalBatch,
+)
 from tests.servers.peers import (
     GatewayPeer,
     Handler,
@@ -147,6 +155,11 @@ TRICKS = {
     Behaviour.LOSE_ORDER: saying(500, "scripted"),
 }
 
+SILENCES = {
+    Silence.LOSE_ANSWER: answer(500, {"detail": "scripted"}),
+    Silence.PACE: answer(429, {"detail": "scripted"}, retry_after="1"),
+}
+
 
 @frozen
 class HttpOrders:
@@ -174,6 +187,31 @@ class HttpOrders:
             "alpaca_paper": flags.alpaca_paper,
             "circuit_breaker_enabled": flags.circuit_breaker_enabled,
         }
+
+    async def go_blind(self) -> None:
+        self.peer.is_id_blind = True
+
+    async def say(self, report: OrderReport) -> None:
+        price = report.filled_avg_price
+        self.peer.ledger[report.gateway_order_id] |= {
+            "status": report.status,
+            "broker_order_id": report.broker_order_id,
+            "filled_qty": str(report.filled_qty),
+            "filled_avg_price": None if price is None else str(price),
+            "error_message": report.message,
+        }
+
+    async def garble(self, gateway_order_id: str, **fields: Any) -> None:
+        self.peer.ledger[gateway_order_id] |= fields
+
+    async def forget(self, gateway_order_id: str) -> None:
+        del self.peer.ledger[gateway_order_id]
+
+    async def silence(self, intent: OrderIntent, silences: Sequence[Silence]) -> None:
+        self.peer.hush(intent.client_order_id, *(SILENCES[silence] for silence in silences))
+
+    async def vanish(self) -> None:
+        self.service.vanish()
 
 
 class TestHttpOrderSink(Serving, OrderSinkConformance):

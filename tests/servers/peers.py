@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import cache
 from typing import Any
+from urllib.parse import unquote
 
 import uvicorn
 from attrs import define, evolve, field, frozen
@@ -138,6 +139,9 @@ def saying(status: int, detail: Any, *, takes: bool = False) -> Trick:
     return Trick(takes=takes, instead=answer(status, {"detail": detail}))
 
 
+ENDED = {"filled", "canceled", "expired", "rejected", "replaced", "dry_run"}
+
+
 @define
 class GatewayPeer:
     """An Execution Gateway with a ledger; each symbol's POSTs may be told to go wrong."""
@@ -157,15 +161,24 @@ class GatewayPeer:
     health: dict[str, Any] = field(factory=lambda: {"status": "healthy"})
     positions: Any = field(factory=list)
     read_script: deque[Answer] = field(factory=deque)
+    cancels: list[Request] = field(factory=list)
+    hushed: dict[str, deque[Answer]] = field(factory=dict)
     is_id_blind: bool = False
 
     def play(self, symbol: str, *tricks: Trick) -> None:
         self.tricks.setdefault(symbol, deque()).extend(tricks)
 
+    def hush(self, id_: str, *answers: Answer) -> None:
+        """Give these in place of the next answers to whatever is asked about one order."""
+        self.hushed.setdefault(id_, deque()).extend(answers)
+
     def handle(self, request: Request) -> Answer:
         if (request.method, request.path) == ("POST", "/api/v1/orders"):
             self.posts.append(request)
             return self._post(request.json())
+        if request.method == "POST":
+            self.cancels.append(request)
+            return self._cancel(request.path.removesuffix("/cancel"))
         self.reads.append(request)
         if self.read_script:
             return self.read_script.popleft()
@@ -175,10 +188,26 @@ class GatewayPeer:
             return answer(200, self.flags)
         if request.path == "/api/v1/positions":
             return answer(200, self.positions)
-        order = self.ledger.get(request.path.removeprefix("/api/v1/orders/"))
-        if order is None:
+        return self._look(request.path)
+
+    def _look(self, path: str) -> Answer:
+        id_ = unquote(path.removeprefix("/api/v1/orders/"))
+        hushed = self.hushed.get(id_)
+        if hushed:
+            return hushed.popleft()
+        if id_ not in self.ledger:
             return answer(404, {"detail": "Order not found"})
-        return answer(200, order)
+        return answer(200, self.ledger[id_])
+
+    def _cancel(self, path: str) -> Answer:
+        given = self._look(path)
+        if given.status != 200:
+            return given
+        order = self.ledger[unquote(path.removeprefix("/api/v1/orders/"))]
+        if order["status"] in ENDED:
+            return answer(409, {"detail": f"the order is {order['status']}"})
+        order["status"] = "canceled"
+        return answer(202, order)
 
     def _post(self, order: dict[str, Any]) -> Answer:
         tricks = self.tricks.get(order["symbol"])

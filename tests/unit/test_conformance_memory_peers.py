@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 from attrs import define, field
@@ -15,13 +16,20 @@ from orchestrator_adapters.conformance.orders import (
 from orchestrator_adapters.conformance.positions import PositionSourceConformance, PositionsStage
 from orchestrator_adapters.conformance.signals import SignalSourceConformance, SignalsStage
 from orchestrator_adapters.memory.clock import VirtualClock
-from orchestrator_adapters.memory.orders import Behaviour, MemoryOrderSink
+from orchestrator_adapters.memory.orders import Behaviour, MemoryOrderSink, Silence
 from orchestrator_adapters.memory.positions import MemoryPositionSource
 from orchestrator_adapters.memory.signals import MemorySignalSource
 from orchestrator_core.driver import run_sync
 from orchestrator_core.errors import PortError
 from orchestrator_core.identifiers import ClientOrderId, Symbol
-from orchestrator_core.model import Position, SafetyFlags, Side, SignalBatch
+from orchestrator_core.model import (
+    OrderIntent,
+    OrderReport,
+    Position,
+    SafetyFlags,
+    Side,
+    SignalBatch,
+)
 from orchestrator_core.requests import RunRequest
 
 
@@ -82,10 +90,37 @@ class MemoryOrders:
 
     async def ledger(self) -> Mapping[ClientOrderId, tuple[Symbol, Side, int]]:
         entries = self.sink.ledger.items()
-        return {id_: (e.intent.symbol, e.intent.side, e.intent.qty) for id_, e in entries}
+        return {
+            ClientOrderId(id_): (e.intent.symbol, e.intent.side, e.intent.qty) for id_, e in entries
+        }
 
     async def claim(self, flags: SafetyFlags) -> None:
         self.sink.flags = flags
+
+    async def go_blind(self) -> None:
+        self.sink.is_id_blind = True
+
+    async def say(self, report: OrderReport) -> None:
+        self.sink.say(
+            report.gateway_order_id,
+            report.status,
+            broker_order_id=report.broker_order_id,
+            filled_qty=report.filled_qty,
+            filled_avg_price=report.filled_avg_price,
+            message=report.message,
+        )
+
+    async def garble(self, gateway_order_id: str, **fields: Any) -> None:
+        self.sink.garble(gateway_order_id, **fields)
+
+    async def forget(self, gateway_order_id: str) -> None:
+        self.sink.forget(gateway_order_id)
+
+    async def silence(self, intent: OrderIntent, silences: Sequence[Silence]) -> None:
+        self.sink.silence(intent.symbol, silences)
+
+    async def vanish(self) -> None:
+        self.sink.is_down = True
 
 
 class TestMemoryOrderSink(OrderSinkConformance):

@@ -1,18 +1,18 @@
-"""What every order sink does."""
+"""What every order sink does.
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+The stage is described in `order_stage`; the cases of looking up and canceling in `order_looks`.
+"""
 
 import pytest
 from attrs import evolve
 
+from orchestrator_adapters.conformance.order_looks import CancelCases, LookUpCases
+from orchestrator_adapters.conformance.order_stage import IN_TIME, OrdersStage, an_intent
 from orchestrator_adapters.memory.orders import Behaviour
-from orchestrator_core.identifiers import ClientOrderId, Symbol
-from orchestrator_core.model import OrderIntent, SafetyFlags, Side
-from orchestrator_core.ports import OrderSink, SubmitKind
+from orchestrator_core.model import SafetyFlags, Side
+from orchestrator_core.ports import SubmitKind
 
-IN_TIME = math.inf
+__all__ = ["OrderSinkConformance", "OrdersStage", "an_intent"]
 
 KIND_AFTER = {
     Behaviour.TAKE: SubmitKind.ACCEPTED,
@@ -28,39 +28,7 @@ KIND_AFTER = {
 PLACING = {Behaviour.TAKE, Behaviour.TAKE_AND_LOSE_ANSWER}
 
 
-class OrdersStage(Protocol):
-    """The gateway behind an order sink."""
-
-    @property
-    def sink(self) -> OrderSink:
-        """The adapter under test, over a gateway that holds no order."""
-        ...
-
-    @property
-    def late(self) -> float:
-        """A deadline that has passed."""
-        ...
-
-    async def script(self, symbol: Symbol, behaviours: Sequence[Behaviour]) -> None:
-        """Let the gateway do this with the symbol's next tries, and take those after them."""
-        ...
-
-    async def ledger(self) -> Mapping[ClientOrderId, tuple[Symbol, Side, int]]:
-        """Return the orders that the gateway holds."""
-        ...
-
-    async def claim(self, flags: SafetyFlags) -> None:
-        """Let the gateway say that these brakes are on."""
-        ...
-
-
-def an_intent(symbol: str, *, qty: int = 10, side: Side = Side.BUY) -> OrderIntent:
-    """Return an order with an id of its own a symbol."""
-    id_ = ClientOrderId(f"o1{symbol.lower():z<22}")
-    return OrderIntent(id_, Symbol(symbol), side, qty)
-
-
-class OrderSinkConformance:
+class OrderSinkConformance(LookUpCases, CancelCases):
     """Subclass it, and override `stage`."""
 
     pytestmark = pytest.mark.anyio
@@ -127,17 +95,6 @@ class OrderSinkConformance:
         assert await stage.ledger() == {
             intent.client_order_id: (intent.symbol, intent.side, intent.qty)
         }
-
-    async def test_an_order_whose_answer_was_lost_is_found(self, stage: OrdersStage) -> None:
-        intent = an_intent("AAPL")
-        await stage.script(intent.symbol, [Behaviour.TAKE_AND_LOSE_ANSWER])
-        await stage.sink.submit([intent], deadline=IN_TIME)
-        report = await stage.sink.look_up(intent.client_order_id)
-        assert report is not None
-        assert report.gateway_order_id == intent.client_order_id
-
-    async def test_an_order_that_never_was_is_not_found(self, stage: OrdersStage) -> None:
-        assert await stage.sink.look_up(an_intent("AAPL").client_order_id) is None
 
     async def test_nothing_is_sent_after_the_deadline(self, stage: OrdersStage) -> None:
         wave = [an_intent("AAPL"), an_intent("MSFT")]
