@@ -24,8 +24,7 @@ _ORDERS: Final = """
     ) m ON m.gateway_status IS NOT NULL
 """
 
-_TAKE: Final = (
-    """
+_DUE: Final = """
     WITH found AS MATERIALIZED (
         SELECT client_order_id, follow_at FROM orders_followed
         WHERE strategy_id = %s AND follow_at <= now()
@@ -38,24 +37,17 @@ _TAKE: Final = (
         FROM found
         WHERE f.client_order_id = found.client_order_id
     )
-    """
-    + _ORDERS
-    + "ORDER BY found.follow_at, found.client_order_id"
-)  # noqa: S608
-
-_LIVE: Final = (
-    """
+"""
+_LIVE_AFTER: Final = """
     WITH found AS MATERIALIZED (
         SELECT client_order_id FROM orders_followed
         WHERE client_order_id > %s AND is_live
         ORDER BY client_order_id
         LIMIT %s
     )
-    """
-    + _ORDERS
-    + "ORDER BY found.client_order_id"
-)  # noqa: S608
-
+"""
+_TAKE: Final = _DUE + _ORDERS + "ORDER BY found.follow_at, found.client_order_id"
+_LIVE: Final = _LIVE_AFTER + _ORDERS + "ORDER BY found.client_order_id"
 _RECORD: Final = "SELECT o_changed FROM orchestrator_record_news(%s" + 11 * ", %s" + ")"
 
 

@@ -1,0 +1,138 @@
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import LiteralString
+
+import anyio
+import psycopg
+import pytest
+
+from orchestrator_adapters.conformance.run_cases import (
+    ALPHA,
+    LEASE_SECONDS,
+    let_trade,
+    started,
+)
+from orchestrator_adapters.conformance.run_followings import an_acceptance, news_of
+from orchestrator_adapters.postgres.database import PostgresDatabase
+from orchestrator_adapters.postgres.migrate import upgrade
+from orchestrator_adapters.postgres.runs import PostgresRunRepository
+from orchestrator_core.commits import FollowedOrder
+from tests.servers.postgres import PostgresServer
+
+pytestmark = pytest.mark.anyio
+
+LET_LEASES_END = "UPDATE orchestration_runs SET lease_expires_at = now(), due_at = now()"
+
+RUNS = 60_000
+ORDERS_A_RUN = 5
+OPEN_RUNS = 40
+# Whatever a call looks at: far fewer than all, and more than any of them needs.
+FEW = 400
+
+MANY_RUNS = f"""
+    INSERT INTO orchestration_runs (
+        run_id, strategy_id, as_of_date, status, symbols, capital, started_at, completed_at,
+        request, snapshot, snapshot_hash, signal_metadata, lease_epoch, lease_expires_at, due_at)
+    SELECT gen_random_uuid(), 'alpha', '2026-03-02', 'completed', '{{}}', 1, now(), now(),
+           '{{}}', '{{}}', 'x', '{{}}', 1, NULL, NULL
+    FROM generate_series(1, {RUNS})
+"""  # noqa: S608
+MANY_ORDERS = f"""
+    INSERT INTO signal_order_mappings (
+        run_id, position, symbol, predicted_return, rank, target_weight, client_order_id, leg,
+        order_qty, order_side, order_type, time_in_force, state, gateway_status, gateway_order_id,
+        order_status, claim_epoch, claim_number, holds_id)
+    SELECT r.run_id, p, 'S' || p, 0, 1, 0.1, md5(r.id || '/' || p), 0, 1, 'buy', 'market', 'day',
+           'accepted', 'filled', md5(r.id || '/' || p), 'filled', 1, 1, true
+    FROM orchestration_runs r CROSS JOIN generate_series(1, {ORDERS_A_RUN}) AS p
+"""  # noqa: S608
+
+
+def execute(dsn: str, *statements: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+@pytest.fixture(scope="module")
+def large_url(postgres_server: PostgresServer) -> Iterator[str]:
+    with postgres_server.fresh_database() as dsn:
+        anyio.run(upgrade, dsn)
+        execute(dsn, MANY_RUNS, MANY_ORDERS)
+        yield dsn
+
+
+async def rows_read(database: PostgresDatabase) -> int:
+    await database.fetch("flush", "SELECT pg_stat_force_next_flush()::text AS flushed")
+    rows = await database.fetch(
+        "read",
+        """
+        SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)
+             + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes) AS n
+        """,
+    )
+    return int(rows[0]["n"])
+
+
+async def test_recovery_and_following_read_little_of_a_large_table(large_url: str) -> None:
+    # One connection: its plans were made while few runs were open, and are kept.
+    async with PostgresDatabase(large_url, min_size=1, max_size=1) as database:
+        runs = PostgresRunRepository(database)
+        await let_trade(runs)
+        for number in range(OPEN_RUNS):
+            run = await started(runs, [f"A{number}", f"B{number}"], claims=True)
+            await runs.commit_wave(run.lease, [an_acceptance(run.ids[0], follow=0.0)], None)
+        execute(large_url, LET_LEASES_END)
+        followed: Sequence[FollowedOrder] = ()
+
+        async def take() -> None:
+            taken = await runs.take_run(ALPHA, lease_seconds=LEASE_SECONDS)
+            assert taken is not None
+            assert taken.keeps_ids is True
+
+        async def take_followed() -> None:
+            nonlocal followed
+            followed = await runs.take_followed(ALPHA, limit=8, hold_seconds=30)
+            assert len(followed) == 8
+
+        async def record() -> None:
+            await runs.record_news([news_of(order, "filled", follow=60) for order in followed])
+
+        async def live() -> None:
+            assert len(await runs.live_orders(after=None, limit=8)) == 8
+
+        async def backlog() -> None:
+            waiting = await runs.backlog()
+            assert 0 < waiting.runs_due < OPEN_RUNS
+            assert waiting.orders_followed > 0
+
+        calls: list[Callable[[], Awaitable[None]]] = [take, take_followed, record, live, backlog]
+        for _ in range(4):
+            for call in calls:
+                before = await rows_read(database)
+                await call()
+                assert await rows_read(database) - before < FEW, call
+
+
+PLANS: dict[str, LiteralString] = {
+    "take_run": "SELECT run_id FROM orchestration_runs WHERE strategy_id = 'alpha'"
+    " AND due_at <= now() AND completed_at IS NULL AND lease_epoch IS NOT NULL"
+    " ORDER BY due_at LIMIT 1",
+    "take_followed": "SELECT client_order_id FROM orders_followed WHERE strategy_id = 'alpha'"
+    " AND follow_at <= now() ORDER BY follow_at LIMIT 64",
+    "live_orders": "SELECT client_order_id FROM orders_followed WHERE client_order_id > ''"
+    " AND is_live ORDER BY client_order_id LIMIT 64",
+}
+INDEXES = {
+    "take_run": "orchestrator_runs_due",
+    "take_followed": "orchestrator_followed_due",
+    "live_orders": "orders_followed_pkey",
+}
+
+
+@pytest.mark.parametrize("call", PLANS)
+async def test_what_is_due_is_read_in_the_order_of_an_index(large_url: str, call: str) -> None:
+    async with PostgresDatabase(large_url, min_size=1) as database:
+        rows = await database.fetch("explain", "EXPLAIN " + PLANS[call])
+        plan = "\n".join(row["QUERY PLAN"] for row in rows)
+        assert f"using {INDEXES[call]}" in plan
+        assert "Sort" not in plan
