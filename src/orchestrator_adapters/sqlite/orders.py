@@ -1,11 +1,11 @@
-"""Orders as rows of a SQLite file: stored with their plan, claimed, settled, read back.
+"""Orders as rows of a SQLite file: stored with their plan, changed, read back.
 
 Each function is given a connection; those that write, one with a write transaction open.
 """
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -22,18 +22,13 @@ from orchestrator_adapters.order_rows import (
     outcome_values,
     report_of_row,
 )
-from orchestrator_adapters.run_rows import (
-    REGISTERED_OPEN,
-    run_id_of,
-    settle_once,
-    storable_settlement,
-)
-from orchestrator_core.errors import IllegalTransition
+from orchestrator_adapters.run_rows import REGISTERED_OPEN, run_id_of
+from orchestrator_core.commits import OpenOrder, PlanRecord
 from orchestrator_core.identifiers import ClientOrderId, RunId
 from orchestrator_core.lifecycle import HOLDS_ID, OrderState, advance
+from orchestrator_core.orders import Order, Owner, order_of
 from orchestrator_core.record import encode_time
-from orchestrator_core.commits import OpenOrder, PlanRecord
-from orchestrator_core.orders import Order, Owner, Settlement, order_of
+from orchestrator_core.tracking import has_ended
 
 _INT64 = 2**63
 
@@ -76,7 +71,7 @@ _INSERT = (
 )
 _UPDATE_OUTCOME = (
     f"UPDATE signal_order_mappings SET {', '.join(f'{name} = ?' for name in OUTCOME_COLUMNS)},"  # noqa: S608
-    " updated_at = ? WHERE run_id = ? AND client_order_id = ?"
+    " is_live = ?, updated_at = ? WHERE run_id = ? AND client_order_id = ?"
 )
 _SELECT = (
     f"SELECT {_names((*ORDER_COLUMNS, *OUTCOME_COLUMNS), table='m.')},"  # noqa: S608
@@ -91,6 +86,8 @@ _SELECT_HOLDERS = (
     f" WHERE state IN {in_states(HOLDS_ID)}"
     " AND client_order_id IN (SELECT value FROM json_each(?))"
 )
+# What `followed_of_row` reads, and what its age is counted from.
+FOLLOWED_COLUMNS = _names(("id", *ORDER_COLUMNS, *OUTCOME_COLUMNS, "claimed_at"), table="m.")
 _SELECT_OPEN = (
     "SELECT run_id, client_order_id, symbol, state FROM signal_order_mappings"  # noqa: S608
     f" WHERE state IN {in_states(REGISTERED_OPEN)} ORDER BY id"
@@ -147,6 +144,7 @@ def _holders_of(
             state=OrderState(row["state"]),
             reason=row["reason"],
             report=report_of_row(row),
+            canceled_on_arrival=bool(row["canceled_on_arrival"]),
         )
         for row in connection.execute(_SELECT_HOLDERS, (json.dumps(ids),))
     }
@@ -161,89 +159,35 @@ def _adopted_if_held(order: Order, holders: Mapping[ClientOrderId, Owner]) -> Or
     return evolve(order, state=advance(order.state, OrderState.ADOPTED), owner=owner)
 
 
-def settle_orders(
-    connection: sqlite3.Connection, run_id: RunId, settlements: Sequence[Settlement], now: datetime
-) -> None:
-    """Record outcomes; those that stand so already are left alone.
-
-    Raises:
-        IllegalTransition: The run has no such order, or its state does not allow the step.
-    """
-    if not settlements:
-        return
-    found = _find_orders(connection, run_id, (each.client_order_id for each in settlements))
-    settled = dict(found)
-    for settlement in settlements:
-        order = settled.get(settlement.client_order_id)
-        if order is None:
-            raise IllegalTransition(f"run {run_id} has no order {settlement.client_order_id}")
-        settled[settlement.client_order_id] = settle_once(order, storable_settlement(settlement))
-    changed = [order for id_, order in settled.items() if order is not found[id_]]
-    update_outcomes(connection, run_id, changed, now)
-
-
-def take_orders(
-    connection: sqlite3.Connection,
-    run_id: RunId,
-    ids: Iterable[ClientOrderId],
-    claim: tuple[int, int],
-    now: datetime,
-) -> None:
-    """Set those of the orders that are PLANNED to SENDING.
-
-    Args:
-        connection: In a write transaction.
-        run_id: Whose orders.
-        ids: The orders wished for.
-        claim: Lease epoch and number that they are taken under.
-        now: The time of writing.
-    """
-    sending = [
-        evolve(order, state=advance(order.state, OrderState.SENDING), reason=None)
-        for order in _find_orders(connection, run_id, ids).values()
-        if order.state is OrderState.PLANNED
-    ]
-    update_outcomes(connection, run_id, sending, now)
-    connection.executemany(
-        "UPDATE signal_order_mappings SET claim_epoch = ?, claim_number = ?"
-        " WHERE run_id = ? AND client_order_id = ?",
-        [(*claim, str(run_id), _id_of(order)) for order in sending],
-    )
-
-
-def taken_orders(
-    connection: sqlite3.Connection,
-    run_id: RunId,
-    ids: Sequence[ClientOrderId],
-    claim: tuple[int, int],
-) -> tuple[ClientOrderId, ...]:
-    """Return those of the orders that are SENDING under that claim, in the same order."""
-    rows = connection.execute(
-        "SELECT client_order_id FROM signal_order_mappings"
-        " WHERE run_id = ? AND client_order_id IN (SELECT value FROM json_each(?))"
-        " AND state = ? AND claim_epoch = ? AND claim_number = ?",
-        (str(run_id), json.dumps(ids), OrderState.SENDING.value, *claim),
-    )
-    taken = {row["client_order_id"] for row in rows}
-    return tuple(id_ for id_ in ids if id_ in taken)
-
-
 def update_outcomes(
     connection: sqlite3.Connection, run_id: RunId, orders: Iterable[Order], now: datetime
 ) -> None:
     """Write what became of orders."""
     connection.executemany(
         _UPDATE_OUTCOME,
-        [_values(*outcome_values(order), now, run_id, _id_of(order)) for order in orders],
+        [
+            _values(*outcome_values(order), _is_live(order), now, run_id, id_of(order))
+            for order in orders
+        ],
     )
 
 
-def _find_orders(
+def _is_live(order: Order) -> bool:
+    """Whether the gateway took the order and, when last heard of, had not ended it."""
+    report = order.report
+    return (
+        order.state is OrderState.ACCEPTED and report is not None and not has_ended(report.status)
+    )
+
+
+def find_orders(
     connection: sqlite3.Connection, run_id: RunId, ids: Iterable[ClientOrderId]
 ) -> dict[ClientOrderId, Order]:
+    """Return those of the orders that the run has."""
     rows = connection.execute(_SELECT_SOME, (str(run_id), json.dumps(list(ids))))
     return {ClientOrderId(row["client_order_id"]): order_of_row(row) for row in rows}
 
 
-def _id_of(order: Order) -> ClientOrderId | None:
+def id_of(order: Order) -> ClientOrderId | None:
+    """Return the order's id; None where no order was needed."""
     return None if order.intent is None else order.intent.client_order_id

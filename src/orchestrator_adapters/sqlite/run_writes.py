@@ -9,8 +9,6 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from attrs import evolve
-
 from orchestrator_adapters.run_rows import (
     FIRST_LEASE_EPOCH,
     EncodedPlan,
@@ -20,23 +18,22 @@ from orchestrator_adapters.run_rows import (
     plan_values,
     run_id_of,
     run_of_row,
-    storable_text,
-    time_of,
+)
+from orchestrator_adapters.sqlite.claims import claim_wave
+from orchestrator_adapters.sqlite.leases import (
+    give_back,
+    hold,
+    insert_lease,
+    require_lease,
+    was_made,
 )
 from orchestrator_adapters.sqlite.orders import (
     insert_orders,
     orders_of,
-    settle_orders,
     sqlite_value,
-    take_orders,
-    taken_orders,
     update_outcomes,
 )
-from orchestrator_core.errors import Conflict, IllegalTransition, LeaseLost
-from orchestrator_core.identifiers import RunId
-from orchestrator_core.kill_switch import Latch
-from orchestrator_core.lifecycle import RunStatus
-from orchestrator_core.record import canonical_json
+from orchestrator_adapters.sqlite.settling import settle_orders
 from orchestrator_core.commits import (
     ClaimAnswer,
     EarlierRun,
@@ -48,7 +45,11 @@ from orchestrator_core.commits import (
     RunOpening,
     WaveClaim,
 )
+from orchestrator_core.errors import Conflict, IllegalTransition
+from orchestrator_core.identifiers import RunId
+from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.orders import Settlement
+from orchestrator_core.record import canonical_json
 from orchestrator_core.runs import Run, RunFailure
 
 # All of a run but its snapshot, which is long and read by replays alone.
@@ -67,7 +68,7 @@ def open_run(
     values = opening_values(opening)
     stored = _find_run(connection, opening.run_id)
     if stored is not None:
-        _require_lease(connection, lease)
+        require_lease(connection, lease)
         if stored["request"] != values["request"]:
             raise IllegalTransition(f"run {opening.run_id} was opened with another request")
         return lease
@@ -76,17 +77,14 @@ def open_run(
         if earlier is not None:
             return earlier
     symbols = canonical_json(list(opening.request.symbols))
-    epoch = values.pop("lease_epoch")
+    values.pop("lease_epoch")
     values |= {"symbols": symbols, "created_at": now, "updated_at": now}
     connection.execute(
         f"INSERT INTO orchestration_runs ({', '.join(values)})"  # noqa: S608 - names of ours
         f" VALUES ({', '.join('?' * len(values))})",
         [sqlite_value(value) for value in values.values()],
     )
-    connection.execute(
-        "INSERT INTO run_leases (run_id, lease_epoch, lease_expires_at) VALUES (?, ?, ?)",
-        (str(lease.run_id), epoch, sqlite_value(_expiry(lease, now))),
-    )
+    insert_lease(connection, lease, now)
     return lease
 
 
@@ -118,7 +116,7 @@ def commit_plan(
     now: datetime,
 ) -> PlanCommit:
     """Store the plan and claim its first wave; see `RunRepository.commit_plan`."""
-    leased = _require_lease(connection, lease)
+    leased = require_lease(connection, lease)
     run = _find_run(connection, lease.run_id)
     digest = None if run is None else run["snapshot_hash"]
     if digest is None:
@@ -126,8 +124,8 @@ def commit_plan(
         insert_orders(connection, lease.run_id, record, now)
     elif digest != encoded.digest:
         raise IllegalTransition(f"run {lease.run_id} has another plan already")
-    _renew(connection, lease, now)
-    answer = _claim(connection, lease, leased, claim, now)
+    hold(connection, lease, now)
+    answer = claim_wave(connection, lease, leased, claim, now)
     return PlanCommit(orders_of(connection, lease.run_id), answer)
 
 
@@ -139,25 +137,24 @@ def commit_wave(
     now: datetime,
 ) -> ClaimAnswer:
     """Record outcomes and claim the next wave; see `RunRepository.commit_wave`."""
-    leased = _require_lease(connection, lease)
+    leased = require_lease(connection, lease)
     # A claim made before was committed with these outcomes; a deferred order that it took again
     # must not be put back.
-    if claim is None or not _was_made(leased, claim):
+    if claim is None or not was_made(leased, claim):
         settle_orders(connection, lease.run_id, settlements, now)
-    _renew(connection, lease, now)
-    return _claim(connection, lease, leased, claim, now)
+    hold(connection, lease, now)
+    return claim_wave(connection, lease, leased, claim, now)
 
 
 def close_run(
     connection: sqlite3.Connection, lease: Lease, closing: RunClosing, now: datetime
 ) -> Run:
     """Leave the run, and complete its adopters with it; see `RunRepository.close_run`."""
-    _require_lease(connection, lease, given_back=True)
+    require_lease(connection, lease, given_back=True)
     settle_orders(connection, lease.run_id, closing.settlements, now)
+    wait = closing.look_again_seconds
+    give_back(connection, lease.run_id, None if wait is None else now + timedelta(seconds=wait))
     run = _leave(connection, lease.run_id, closing.failure, closing.at, now)
-    connection.execute(
-        "UPDATE run_leases SET lease_expires_at = NULL WHERE run_id = ?", (str(lease.run_id),)
-    )
     if closing.frees_key and run.status is RunStatus.FAILED:
         freed = {"idempotency_key": None, "idempotency_fingerprint": None}
         _update_run(connection, lease.run_id, freed, now)
@@ -193,6 +190,8 @@ def _leave(
         # What is shown of an adopted order is its owner's word, as it stands now.
         adopted = [order for order in run.orders or () if order.owner is not None]
         update_outcomes(connection, run_id, adopted, now)
+    if run.completed_at is not None:
+        give_back(connection, run_id, None)
     return run
 
 
@@ -200,63 +199,6 @@ def read_run(connection: sqlite3.Connection, run_id: RunId) -> Run | None:
     """Return the run; see `RunRepository.get_run`."""
     row = _find_run(connection, run_id)
     return None if row is None else run_of_row(row, orders_of(connection, run_id))
-
-
-# Claims
-
-
-def _was_made(leased: sqlite3.Row, claim: WaveClaim) -> bool:
-    by_this_holder: bool = leased["last_claim_epoch"] == leased["lease_epoch"]
-    return by_this_holder and claim.number <= leased["last_claim_number"]
-
-
-def _claim(
-    connection: sqlite3.Connection,
-    lease: Lease,
-    leased: sqlite3.Row,
-    claim: WaveClaim | None,
-    now: datetime,
-) -> ClaimAnswer:
-    if claim is None:
-        return ClaimAnswer()
-    number = (lease.epoch, claim.number)
-    if not _was_made(leased, claim):
-        latch = read_latch(connection)
-        if latch is None or latch.engaged or latch.epoch != claim.latch_epoch:
-            return ClaimAnswer(halted=True)
-        take_orders(connection, lease.run_id, claim.client_order_ids, number, now)
-        connection.execute(
-            "UPDATE run_leases SET last_claim_epoch = ?, last_claim_number = ? WHERE run_id = ?",
-            (*number, str(lease.run_id)),
-        )
-    return ClaimAnswer(taken_orders(connection, lease.run_id, claim.client_order_ids, number))
-
-
-# Leases
-
-
-def _require_lease(
-    connection: sqlite3.Connection, lease: Lease, *, given_back: bool = False
-) -> sqlite3.Row:
-    row: sqlite3.Row | None = connection.execute(
-        "SELECT * FROM run_leases WHERE run_id = ?", (str(lease.run_id),)
-    ).fetchone()
-    if row is None or row["lease_epoch"] != lease.epoch:
-        raise LeaseLost(f"run {lease.run_id} is no longer ours")
-    if row["lease_expires_at"] is None and not given_back:
-        raise LeaseLost(f"run {lease.run_id} was given back")
-    return row
-
-
-def _expiry(lease: Lease, now: datetime) -> datetime:
-    return now + timedelta(seconds=lease.seconds)
-
-
-def _renew(connection: sqlite3.Connection, lease: Lease, now: datetime) -> None:
-    connection.execute(
-        "UPDATE run_leases SET lease_expires_at = ? WHERE run_id = ?",
-        (sqlite_value(_expiry(lease, now)), str(lease.run_id)),
-    )
 
 
 # Rows
@@ -275,49 +217,4 @@ def _update_run(
         f"UPDATE orchestration_runs SET {', '.join(f'{name} = ?' for name in changed)}"  # noqa: S608
         " WHERE run_id = ?",
         [sqlite_value(value) for value in (*changed.values(), run_id)],
-    )
-
-
-# The latch
-
-
-def read_latch(connection: sqlite3.Connection) -> Latch | None:
-    """Return the latch; None where there never was one."""
-    row = connection.execute("SELECT * FROM kill_switch_latch").fetchone()
-    if row is None:
-        return None
-    return Latch(
-        engaged=bool(row["engaged"]),
-        epoch=row["epoch"],
-        changed_by=row["changed_by"],
-        reason=row["reason"],
-        changed_at=time_of(row["changed_at"]),
-        breaker_seen=bool(row["breaker_seen"]),
-    )
-
-
-def swap_latch(connection: sqlite3.Connection, expected: Latch | None, new: Latch) -> bool:
-    """Replace the latch if it equals `expected`; see `RunRepository.swap_latch`."""
-    if read_latch(connection) != (None if expected is None else _storable_latch(expected)):
-        return False
-    latch = _storable_latch(new)
-    connection.execute(
-        "INSERT OR REPLACE INTO kill_switch_latch"
-        " (singleton, engaged, epoch, changed_by, reason, changed_at, breaker_seen)"
-        " VALUES (1, ?, ?, ?, ?, ?, ?)",
-        (
-            latch.engaged,
-            latch.epoch,
-            latch.changed_by,
-            latch.reason,
-            sqlite_value(latch.changed_at),
-            latch.breaker_seen,
-        ),
-    )
-    return True
-
-
-def _storable_latch(latch: Latch) -> Latch:
-    return evolve(
-        latch, changed_by=storable_text(latch.changed_by), reason=storable_text(latch.reason)
     )

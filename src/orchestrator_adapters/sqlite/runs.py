@@ -5,24 +5,28 @@ from collections.abc import Sequence
 from functools import partial
 
 from orchestrator_adapters.run_rows import SUMMARY_COLUMNS, encode_plan, summary_of_row
-from orchestrator_adapters.sqlite import run_writes
+from orchestrator_adapters.sqlite import following, latch, run_writes, taking
 from orchestrator_adapters.sqlite.database import SqliteDatabase
 from orchestrator_adapters.sqlite.orders import open_orders
-from orchestrator_core.identifiers import RunId
-from orchestrator_core.kill_switch import Latch
-from orchestrator_core.ports import Clock
 from orchestrator_core.commits import (
+    Backlog,
     ClaimAnswer,
     EarlierRun,
+    FollowedOrder,
     Lease,
     OpenOrder,
+    OrderNews,
     PlanCommit,
     PlanRecord,
     RunClosing,
     RunOpening,
+    TakenRun,
     WaveClaim,
 )
+from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
+from orchestrator_core.kill_switch import HistoryEntry, Latch
 from orchestrator_core.orders import Settlement
+from orchestrator_core.ports import Clock
 from orchestrator_core.runs import Run, RunFilter, RunPage
 
 PORT = "runs"
@@ -74,6 +78,44 @@ class SqliteRunRepository:
         work = partial(run_writes.close_run, lease=lease, closing=closing, now=self._clock.now())
         return await self._database.write(PORT, "close_run", work)
 
+    async def take_run(
+        self, strategy_id: StrategyId, *, lease_seconds: float, run_id: RunId | None = None
+    ) -> TakenRun | None:
+        work = partial(
+            taking.take_run,
+            strategy_id=strategy_id,
+            lease_seconds=lease_seconds,
+            run_id=run_id,
+            now=self._clock.now(),
+        )
+        return await self._database.write(PORT, "take_run", work)
+
+    async def take_followed(
+        self, strategy_id: StrategyId, *, limit: int, hold_seconds: float
+    ) -> Sequence[FollowedOrder]:
+        work = partial(
+            following.take_followed,
+            strategy_id=strategy_id,
+            limit=limit,
+            hold_seconds=hold_seconds,
+            now=self._clock.now(),
+        )
+        return await self._database.write(PORT, "take_followed", work)
+
+    async def record_news(self, news: Sequence[OrderNews]) -> None:
+        work = partial(following.record_news, news=news, now=self._clock.now())
+        await self._database.write(PORT, "record_news", work)
+
+    async def live_orders(
+        self, *, after: ClientOrderId | None, limit: int
+    ) -> Sequence[FollowedOrder]:
+        work = partial(following.live_orders, after=after, limit=limit, now=self._clock.now())
+        return await self._database.read(PORT, "live_orders", work)
+
+    async def backlog(self) -> Backlog:
+        work = partial(taking.read_backlog, now=self._clock.now())
+        return await self._database.read(PORT, "backlog", work)
+
     async def get_run(self, run_id: RunId) -> Run | None:
         work = partial(run_writes.read_run, run_id=run_id)
         return await self._database.read(PORT, "get_run", work)
@@ -86,11 +128,19 @@ class SqliteRunRepository:
         return await self._database.read(PORT, "open_orders", open_orders)
 
     async def read_latch(self) -> Latch | None:
-        return await self._database.read(PORT, "read_latch", run_writes.read_latch)
+        return await self._database.read(PORT, "read_latch", latch.read_latch)
 
-    async def swap_latch(self, expected: Latch | None, new: Latch) -> bool:
-        work = partial(run_writes.swap_latch, expected=expected, new=new)
+    async def swap_latch(
+        self, expected: Latch | None, new: Latch, *, entry: HistoryEntry | None = None
+    ) -> bool:
+        work = partial(
+            latch.swap_latch, expected=expected, new=new, entry=entry, now=self._clock.now()
+        )
         return await self._database.write(PORT, "swap_latch", work)
+
+    async def switch_history(self, *, limit: int) -> Sequence[HistoryEntry]:
+        work = partial(latch.switch_history, limit=limit)
+        return await self._database.read(PORT, "switch_history", work)
 
     async def check(self) -> None:
         await self._database.read(PORT, "check", _look)

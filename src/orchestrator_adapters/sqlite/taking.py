@@ -1,0 +1,104 @@
+"""Taking over runs in a SQLite file, and what waits for it.
+
+A file has one writer at a time, so of takers at once each finds what the one before has left.
+"""
+
+import sqlite3
+from datetime import datetime
+
+from orchestrator_adapters.order_rows import taken_over
+from orchestrator_adapters.run_rows import run_id_of, run_of_row, snapshot_of, time_of
+from orchestrator_adapters.sqlite.leases import DUE_AT, hold
+from orchestrator_adapters.sqlite.orders import orders_of, sqlite_value, update_outcomes
+from orchestrator_core.commits import Backlog, Lease, TakenRun
+from orchestrator_core.errors import IllegalTransition
+from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
+from orchestrator_core.lifecycle import OrderState
+
+# CROSS JOIN: the leases that are due are few, the strategy's runs are many.
+_OPEN = (
+    "SELECT run_id, lease_epoch FROM run_leases CROSS JOIN orchestration_runs r USING (run_id)"
+    " WHERE r.completed_at IS NULL AND r.strategy_id = :strategy_id"
+)
+_SELECT_DUE = (
+    f"{_OPEN} AND {DUE_AT} IS NOT NULL AND {DUE_AT} <= :now ORDER BY {DUE_AT}, r.id LIMIT 1"
+)
+_SELECT_FREE = (
+    f"{_OPEN} AND run_id = :run_id AND (lease_expires_at IS NULL OR lease_expires_at <= :now)"
+)
+_SELECT_BACKLOG = (
+    f"SELECT count(*) AS runs_due, min({DUE_AT}) AS first_due_at FROM run_leases"  # noqa: S608
+    " CROSS JOIN orchestration_runs r USING (run_id)"
+    f" WHERE r.completed_at IS NULL AND {DUE_AT} IS NOT NULL AND {DUE_AT} <= ?"
+)
+
+
+def take_run(
+    connection: sqlite3.Connection,
+    strategy_id: StrategyId,
+    lease_seconds: float,
+    run_id: RunId | None,
+    now: datetime,
+) -> TakenRun | None:
+    """Give a run that is due to a new holder; see `RunRepository.take_run`."""
+    wish = {"strategy_id": strategy_id, "run_id": sqlite_value(run_id), "now": sqlite_value(now)}
+    found = connection.execute(_SELECT_DUE if run_id is None else _SELECT_FREE, wish).fetchone()
+    if found is None:
+        return None
+    lease = Lease(run_id_of(found["run_id"]), found["lease_epoch"] + 1, lease_seconds)
+    hold(connection, lease, now)
+    sending = [
+        taken_over(order)
+        for order in orders_of(connection, lease.run_id)
+        if order.state is OrderState.SENDING
+    ]
+    update_outcomes(connection, lease.run_id, sending, now)
+    return _describe(connection, lease, strategy_id, now)
+
+
+def _describe(
+    connection: sqlite3.Connection, lease: Lease, strategy_id: StrategyId, now: datetime
+) -> TakenRun:
+    row = connection.execute(
+        "SELECT * FROM orchestration_runs WHERE run_id = ?", (str(lease.run_id),)
+    ).fetchone()
+    if row is None:
+        raise IllegalTransition(f"run {lease.run_id} was stored and is gone")
+    answer = connection.execute(
+        "SELECT keeps_ids FROM gateway_answers WHERE strategy_id = ?", (strategy_id,)
+    ).fetchone()
+    return TakenRun(
+        lease=lease,
+        run=run_of_row(row, orders_of(connection, lease.run_id)),
+        snapshot=snapshot_of(row["snapshot"]),
+        claim_ages=_claim_ages(connection, lease.run_id, now),
+        keeps_ids=None if answer is None else bool(answer["keeps_ids"]),
+    )
+
+
+def _claim_ages(
+    connection: sqlite3.Connection, run_id: RunId, now: datetime
+) -> dict[ClientOrderId, float]:
+    rows = connection.execute(
+        "SELECT client_order_id, claimed_at FROM signal_order_mappings"
+        " WHERE run_id = ? AND claimed_at IS NOT NULL ORDER BY position",
+        (str(run_id),),
+    )
+    return {
+        ClientOrderId(row["client_order_id"]): (now - time_of(row["claimed_at"])).total_seconds()
+        for row in rows
+    }
+
+
+def read_backlog(connection: sqlite3.Connection, now: datetime) -> Backlog:
+    """Return what waits for recovery; see `RunRepository.backlog`."""
+    due = connection.execute(_SELECT_BACKLOG, (sqlite_value(now),)).fetchone()
+    followed = connection.execute(
+        "SELECT count(*) FROM signal_order_mappings WHERE is_live = 1"
+    ).fetchone()
+    first = due["first_due_at"]
+    return Backlog(
+        runs_due=due["runs_due"],
+        oldest_due_seconds=0.0 if first is None else (now - time_of(first)).total_seconds(),
+        orders_followed=followed[0],
+    )
