@@ -13,16 +13,26 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from attrs import define, field
 
-from orchestrator_adapters.shared_keys import utc_text
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.model import Quote
 from orchestrator_entrypoints.settings import read_settings
 from orchestrator_entrypoints.wiring import put_embedded_prices
+from tests.integration.service_parts import (
+    DISENGAGE,
+    ENGAGE,
+    LEFT_ALONE,
+    PAPER,
+    SWIFT,
+    SYMBOLS,
+    Parts,
+    offer,
+    parts_over,
+    price_in_redis,
+)
 from tests.servers.peers import (
     Answer,
     GatewayPeer,
@@ -31,7 +41,6 @@ from tests.servers.peers import (
     ServedSignalService,
     Trick,
     Wire,
-    a_batch_document,
     running_peer,
 )
 from tests.servers.postgres import PostgresServer
@@ -45,26 +54,6 @@ from tests.servers.service import (
     running_service,
     wait_until,
 )
-
-SYMBOLS = ("AAPL", "MSFT", "TSLA")
-PAPER = {"DRY_RUN": "false", "ALPACA_PAPER": "true"}
-ENGAGE = "/api/v1/kill-switch/engage"
-DISENGAGE = "/api/v1/kill-switch/disengage"
-
-
-def a_signal_document(symbol: str, rank: int, weight: float = 0.1) -> dict[str, Any]:
-    return {
-        "symbol": symbol,
-        "predicted_return": 0.01,
-        "rank": rank,
-        "target_weight": weight,
-    }
-
-
-def offer(signals: ServedSignalService, symbols: Sequence[str], *, weight: float = 0.1) -> None:
-    signals.peer.batch = a_batch_document(
-        *(a_signal_document(symbol, rank, weight) for rank, symbol in enumerate(symbols, start=1))
-    )
 
 
 def embedded(
@@ -90,7 +79,7 @@ def price_embedded(environ: dict[str, str], symbols: Sequence[str]) -> None:
 def small(
     tmp_path: Path, signal_service: ServedSignalService, gateway: ServedGateway
 ) -> Iterator[ServiceProcess]:
-    swift = {"REQUEST_RECEIVE_SECONDS": "0.5", "RUN_ANSWER_SECONDS": "1"}
+    swift = {"REQUEST_RECEIVE_SECONDS": "0.5", "RUN_ANSWER_SECONDS": "1", **LEFT_ALONE}
     environ = embedded(tmp_path, signal_service, gateway.server.url, **swift)
     offer(signal_service, SYMBOLS)
     with running_service(environ, folder=tmp_path) as service:
@@ -345,17 +334,6 @@ def test_a_port_in_use_and_a_bad_setting_are_one_line_each(tmp_path: Path) -> No
             assert (ended.returncode, ended.stderr) == (code, words)
 
 
-@define
-class Parts:
-    """Real servers of every kind, and the service's environment over them."""
-
-    postgres: PostgresServer
-    redis: RedisServer
-    signals: ServedSignalService
-    gateway: ServedGateway
-    environ: dict[str, str]
-
-
 @pytest.fixture
 def parts(
     postgres_server: PostgresServer,
@@ -364,24 +342,7 @@ def parts(
     signal_service: ServedSignalService,
     gateway: ServedGateway,
 ) -> Parts:
-    offer(signal_service, SYMBOLS)
-    environ = {
-        "DATABASE_URL": database_url,
-        "REDIS_PORT": str(empty_redis.port),
-        "REDIS_HOST": "127.0.0.1",
-        "SIGNAL_SERVICE_URL": signal_service.server.url,
-        "EXECUTION_GATEWAY_URL": gateway.server.url,
-        **PAPER,
-    }
-    return Parts(postgres_server, empty_redis, signal_service, gateway, environ)
-
-
-def price_in_redis(server: RedisServer, symbols: Sequence[str]) -> None:
-    now = utc_text(datetime.now(UTC))
-    with server.administered() as client:
-        for symbol in symbols:
-            document = {"symbol": symbol, "mid": "100", "timestamp": now}
-            client.set(f"price:{symbol}", json.dumps(document))
+    return parts_over(postgres_server, database_url, empty_redis, signal_service, gateway)
 
 
 def test_it_starts_with_everything_down_and_recovers_by_itself(
@@ -481,7 +442,7 @@ def test_a_postgres_that_goes_away_mid_run_loses_nothing(tmp_path: Path, parts: 
             return handle(request)
 
         server = stack.enter_context(running_peer(stop_the_database))
-        swift = {"PERSIST_SECONDS": "1", "RUN_ANSWER_SECONDS": "2"}
+        swift = {**SWIFT, "PERSIST_SECONDS": "0.5", "RUN_ANSWER_SECONDS": "2"}
         environ = {**parts.environ, "EXECUTION_GATEWAY_URL": server.url, **swift}
         service = stack.enter_context(running_service(environ, folder=tmp_path))
         service.post(DISENGAGE, {"operator": "ann"})
@@ -498,7 +459,10 @@ def test_a_postgres_that_goes_away_mid_run_loses_nothing(tmp_path: Path, parts: 
         stored = service.get(f"{RUNS}/{result['run_id']}").json()
         assert (stored["status"], stored["num_orders_open"]) == ("running", len(SYMBOLS))
         price_in_redis(parts.redis, SYMBOLS)
-        assert service.run(*SYMBOLS).json()["status"] == "running"
+        again = service.run(*SYMBOLS).json()
+        for run_id in (result["run_id"], again["run_id"]):
+            ended = service.get(f"{RUNS}/{run_id}?wait=30").json()
+            assert (ended["status"], ended["num_orders_accepted"]) == ("completed", len(SYMBOLS))
         assert len(peer.posts) == len(SYMBOLS)
 
 
