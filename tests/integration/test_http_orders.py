@@ -6,12 +6,13 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from decimal import Decimal
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
 import httpx
 import pytest
+from attrs import define
 
 from orchestrator_adapters.conformance.orders import an_intent
 from orchestrator_adapters.event_loop import SystemClock
@@ -341,6 +342,60 @@ async def test_a_deadline_that_passed_sends_nothing(
     assert gateway.peer.posts == []
 
 
+@define
+class StoppableClock:
+    """The system's clock, as a process sees it that is stopped for some seconds and goes on."""
+
+    stopped: float = 0.0
+
+    def monotonic(self) -> float:
+        return CLOCK.monotonic() + self.stopped
+
+    def now(self) -> datetime:
+        return CLOCK.now()
+
+    async def sleep(self, seconds: float) -> None:
+        await CLOCK.sleep(seconds)
+
+
+async def test_an_order_that_gets_its_connection_after_its_deadline_is_not_sent(
+    client_of: Callable[..., PeerClient], gateway: ServedGateway, make_transport: MakeTransport
+) -> None:
+    wants_connection = asyncio.Event()
+
+    class Announcing(httpx.AsyncBaseTransport):
+        def __init__(self, options: WireOptions) -> None:
+            self.inner = make_transport(options)
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if b"MSFT" in request.content:
+                wants_connection.set()
+            return await self.inner.handle_async_request(request)
+
+        async def aclose(self) -> None:
+            await self.inner.aclose()
+
+    clock = StoppableClock()
+    client = client_of(max_connections=1, connect_seconds=5.0, make_transport=Announcing)
+    sink = await learnt(HttpOrderSink(client, clock=clock))
+    gateway.peer.play("AAPL", Trick(wire=Wire.HANG))
+    holding = asyncio.create_task(submit(sink, AAPL))
+    async with asyncio.timeout(5):
+        while len(gateway.peer.posts) < 2:  # noqa: ASYNC110 - the server has a loop of its own
+            await asyncio.sleep(0.001)
+    deadline = clock.monotonic() + 10
+    waiting = asyncio.create_task(submit(sink, an_intent("MSFT"), deadline=deadline))
+    async with asyncio.timeout(5):
+        await wants_connection.wait()
+    clock.stopped = 60.0
+    holding.cancel()
+    [outcome] = await waiting
+    assert (outcome.kind, outcome.unreachable) == (K.NOT_PLACED, False)
+    assert outcome.cause == "not sent before its deadline"
+    assert [post.json()["symbol"] for post in gateway.peer.posts] == ["FIRST", "AAPL"]
+    assert [o.kind for o in await submit(sink, an_intent("AFTER"))] == [K.ACCEPTED]
+
+
 async def test_a_cancelled_wave_ends_at_once_and_leaves_the_sink_fit(
     sink_of: MakeSink, gateway: ServedGateway
 ) -> None:
@@ -365,18 +420,6 @@ async def test_pacing_says_how_long(sink_of: MakeSink, gateway: ServedGateway) -
 
 
 # Reads
-
-
-async def test_an_order_is_looked_up_by_our_id(sink_of: MakeSink, gateway: ServedGateway) -> None:
-    sink = sink_of()
-    assert await sink.look_up(AAPL.client_order_id) is None
-    await submit(sink, AAPL)
-    held = gateway.peer.ledger[AAPL.client_order_id]
-    held |= {"status": "filled", "filled_qty": "10", "filled_avg_price": 189.25, "message": None}
-    report = await sink.look_up(AAPL.client_order_id)
-    assert report is not None
-    assert (report.status, report.filled_qty) == ("filled", Decimal(10))
-    assert report.filled_avg_price == Decimal("189.25")
 
 
 @pytest.mark.parametrize(
@@ -406,7 +449,6 @@ async def test_each_failure_of_a_read_is_told_apart(
     sink = HttpOrderSink(client_of(), clock=CLOCK, read_seconds=0.3)
     positions = HttpPositionSource(client_of(), seconds=0.3)
     for operation, read in (
-        ("look_up", lambda: sink.look_up(AAPL.client_order_id)),
         ("safety_flags", sink.safety_flags),
         ("positions", positions.positions),
     ):
@@ -415,16 +457,6 @@ async def test_each_failure_of_a_read_is_told_apart(
         with pytest.raises(PortError) as raised:
             await read()
         assert (type(raised.value), raised.value.operation) == (kind, operation)
-
-
-async def test_a_record_of_another_order_is_no_record(
-    sink_of: MakeSink, gateway: ServedGateway
-) -> None:
-    sink = sink_of()
-    await submit(sink, AAPL)
-    gateway.peer.ledger[AAPL.client_order_id]["client_order_id"] = "o1other"
-    with pytest.raises(MalformedReply):
-        await sink.look_up(AAPL.client_order_id)
 
 
 async def test_flags_are_read_strictly(sink_of: MakeSink, gateway: ServedGateway) -> None:

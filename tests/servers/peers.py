@@ -176,9 +176,10 @@ class GatewayPeer:
         if (request.method, request.path) == ("POST", "/api/v1/orders"):
             self.posts.append(request)
             return self._post(request.json())
+        id_ = unquote(request.path.removeprefix("/api/v1/orders/").removesuffix("/cancel"))
         if request.method == "POST":
             self.cancels.append(request)
-            return self._cancel(request.path.removesuffix("/cancel"))
+            return self._hushed(id_) or self._cancel(id_)
         self.reads.append(request)
         if self.read_script:
             return self.read_script.popleft()
@@ -188,22 +189,21 @@ class GatewayPeer:
             return answer(200, self.flags)
         if request.path == "/api/v1/positions":
             return answer(200, self.positions)
-        return self._look(request.path)
+        return self._hushed(id_) or self._look(id_)
 
-    def _look(self, path: str) -> Answer:
-        id_ = unquote(path.removeprefix("/api/v1/orders/"))
-        hushed = self.hushed.get(id_)
-        if hushed:
-            return hushed.popleft()
+    def _hushed(self, id_: str) -> Answer | None:
+        answers = self.hushed.get(id_)
+        return answers.popleft() if answers else None
+
+    def _look(self, id_: str) -> Answer:
         if id_ not in self.ledger:
             return answer(404, {"detail": "Order not found"})
         return answer(200, self.ledger[id_])
 
-    def _cancel(self, path: str) -> Answer:
-        given = self._look(path)
-        if given.status != 200:
-            return given
-        order = self.ledger[unquote(path.removeprefix("/api/v1/orders/"))]
+    def _cancel(self, id_: str) -> Answer:
+        order = self.ledger.get(id_)
+        if order is None:
+            return answer(404, {"detail": "Order not found"})
         if order["status"] in ENDED:
             return answer(409, {"detail": f"the order is {order['status']}"})
         order["status"] = "canceled"
