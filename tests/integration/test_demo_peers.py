@@ -2,15 +2,24 @@
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
 from math import fsum, isclose
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from attrs import evolve
 
+from orchestrator_adapters.conformance.orders import an_intent
+from orchestrator_adapters.event_loop import SystemClock
+from orchestrator_adapters.http.client import PeerClient
+from orchestrator_adapters.http.orders import HttpOrderSink
+from orchestrator_core.ports import Inquiry, LookUpKind
 from orchestrator_entrypoints.demo.exchanges import sign
 from orchestrator_entrypoints.demo.peers import DRY_RUN, PAPER, Peers, running_peers
 from orchestrator_entrypoints.demo.peers import main as serve_peers
@@ -150,6 +159,67 @@ def test_a_dry_run_gateway_acknowledges_and_holds_nothing() -> None:
         assert (answer["status"], answer["broker_order_id"]) == ("dry_run", None)
         assert look_up(peers, "/api/v1/config").json()["dry_run"] is True
         assert look_up(peers, "/api/v1/positions").json()["positions"] == []
+
+
+@asynccontextmanager
+async def a_sink(peers: Peers) -> AsyncIterator[HttpOrderSink]:
+    clock = SystemClock()
+    client = PeerClient(peers.execution_gateway_url, clock=clock)
+    yield HttpOrderSink(client, clock=clock)
+    await client.aclose()
+
+
+MICROSOFT = Inquiry(an_intent("MSFT"))
+APPLE = Inquiry(an_intent("AAPL"))
+
+
+@pytest.mark.anyio
+async def test_what_was_filled_is_looked_up_and_needs_no_cancel(peers: Peers) -> None:
+    async with a_sink(peers) as sink:
+        await sink.submit([APPLE.intent], deadline=math.inf)
+        found, absent = await sink.look_up([APPLE, MICROSOFT])
+        assert (found.kind, absent.kind) == (LookUpKind.ACCEPTED, LookUpKind.ABSENT)
+        assert found.report is not None
+        assert (found.report.status, found.report.filled_qty) == ("filled", Decimal(10))
+        filled, unheard_of = await sink.cancel([APPLE, MICROSOFT])
+        assert (filled.is_requested, unheard_of.is_requested) == (True, False)
+        [again] = await sink.look_up([APPLE])
+        assert again == found
+
+
+@pytest.mark.anyio
+async def test_where_nothing_fills_an_order_stays_open_until_it_is_canceled(peers: Peers) -> None:
+    peers.ledger.fills = False
+    async with a_sink(peers) as sink:
+        await sink.submit([APPLE.intent], deadline=math.inf)
+        [before] = await sink.look_up([APPLE])
+        outcomes = [*await sink.cancel([APPLE]), *await sink.cancel([APPLE])]
+        [after] = await sink.look_up([APPLE])
+    assert all(outcome.is_requested for outcome in outcomes)
+    assert before.report is not None
+    assert (before.report.status, before.report.filled_qty) == ("accepted", Decimal(0))
+    assert after == evolve(before, report=evolve(before.report, status="canceled"))
+
+
+@pytest.mark.anyio
+async def test_a_dry_run_is_on_record_and_needs_no_cancel() -> None:
+    with running_peers(flags=DRY_RUN) as peers:
+        async with a_sink(peers) as sink:
+            await sink.submit([APPLE.intent], deadline=math.inf)
+            [found] = await sink.look_up([APPLE])
+            [outcome] = await sink.cancel([APPLE])
+    assert found.kind is LookUpKind.ACCEPTED
+    assert found.report is not None
+    assert found.report.status == "dry_run"
+    assert outcome.is_requested
+
+
+@pytest.mark.anyio
+async def test_another_order_under_the_id_is_a_conflict(peers: Peers) -> None:
+    async with a_sink(peers) as sink:
+        await sink.submit([APPLE.intent], deadline=math.inf)
+        [found] = await sink.look_up([Inquiry(evolve(APPLE.intent, qty=11))])
+    assert (found.kind, found.report) == (LookUpKind.CONFLICT, None)
 
 
 def signed(method: str, path: str, body: bytes, *, secret: str, **changes: str) -> dict[str, str]:

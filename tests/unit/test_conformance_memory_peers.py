@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from orchestrator_adapters.memory.orders import Behaviour, MemoryOrderSink, Sile
 from orchestrator_adapters.memory.positions import MemoryPositionSource
 from orchestrator_adapters.memory.signals import MemorySignalSource
 from orchestrator_core.driver import run_sync
-from orchestrator_core.errors import PortError
+from orchestrator_core.errors import PortError, Unavailable
 from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.model import (
     OrderIntent,
@@ -30,6 +31,7 @@ from orchestrator_core.model import (
     Side,
     SignalBatch,
 )
+from orchestrator_core.ports import Inquiry, LookUp, LookUpKind, SubmitKind, SubmitOutcome
 from orchestrator_core.requests import RunRequest
 
 
@@ -127,6 +129,114 @@ class TestMemoryOrderSink(OrderSinkConformance):
     @pytest.fixture
     def stage(self) -> OrdersStage:
         return MemoryOrders()
+
+
+IN_TIME = math.inf
+APPLE = an_intent("AAPL", qty=10)
+ID = APPLE.client_order_id
+
+
+def try_to_place(sink: MemoryOrderSink, intent: OrderIntent = APPLE) -> SubmitOutcome:
+    [outcome] = run_sync(sink.submit([intent], deadline=IN_TIME))
+    return outcome
+
+
+def record_of(sink: MemoryOrderSink, intent: OrderIntent = APPLE) -> LookUp:
+    [answer] = run_sync(sink.look_up([Inquiry(intent)]))
+    return answer
+
+
+def report_of(sink: MemoryOrderSink) -> OrderReport:
+    report = record_of(sink).report
+    assert report is not None
+    return report
+
+
+def test_an_order_in_memory_is_filled_bit_by_bit() -> None:
+    sink = MemoryOrderSink()
+    try_to_place(sink)
+    sink.fill(ID, qty=4, price=Decimal(3))
+    sink.fill(ID, qty=2, price=Decimal(6))
+    report = report_of(sink)
+    assert (report.status, report.filled_qty) == ("partially_filled", Decimal(6))
+    assert report.filled_avg_price == Decimal(4)
+    for qty in (0, -1, 5):
+        with pytest.raises(ValueError, match="cannot fill"):
+            sink.fill(ID, qty=qty, price=Decimal(1))
+    sink.fill(ID, price=Decimal(9))
+    report = report_of(sink)
+    assert (report.status, report.filled_qty) == ("filled", Decimal(10))
+    assert report.filled_avg_price == Decimal(6)
+
+
+def test_what_was_filled_of_an_order_in_memory_outlives_its_end() -> None:
+    sink = MemoryOrderSink()
+    try_to_place(sink)
+    sink.fill(ID, qty=4, price=Decimal(3))
+    sink.end(ID, "expired")
+    assert (report_of(sink).status, report_of(sink).filled_qty) == ("expired", Decimal(4))
+    sink.reject(ID)
+    assert record_of(sink).kind is LookUpKind.REJECTED
+
+
+def test_an_order_lost_on_its_way_may_arrive_later_and_is_still_one() -> None:
+    sink = MemoryOrderSink()
+    sink.script(APPLE.symbol, [Behaviour.LOSE_ORDER])
+    try_to_place(sink)
+    assert record_of(sink).kind is LookUpKind.ABSENT
+    assert sink.on_the_way == (ID,)
+    assert try_to_place(sink).kind is SubmitKind.ACCEPTED
+    before = sink.ledger
+    sink.arrive(ID)
+    assert sink.ledger == before
+    assert (sink.on_the_way, sink.attempts) == ((), {ID: 2})
+
+
+def test_a_blind_gateway_in_memory_takes_the_late_one_too() -> None:
+    sink = MemoryOrderSink(is_id_blind=True)
+    sink.script(APPLE.symbol, [Behaviour.LOSE_ORDER])
+    try_to_place(sink)
+    try_to_place(sink)
+    sink.arrive(ID)
+    assert [entry.intent for entry in sink.ledger.values()] == [APPLE, APPLE]
+
+
+@pytest.mark.parametrize("behaviour", list(Behaviour))
+def test_every_try_that_goes_out_is_counted(behaviour: Behaviour) -> None:
+    sink = MemoryOrderSink()
+    sink.script(APPLE.symbol, [behaviour])
+    try_to_place(sink)
+    assert sink.attempts.get(ID, 0) == (behaviour is not Behaviour.UNREACHABLE)
+
+
+def test_what_reaches_no_gateway_in_memory_uses_up_no_script() -> None:
+    sink = MemoryOrderSink(is_down=True)
+    sink.script(APPLE.symbol, [Behaviour.REFUSE])
+    outcome = try_to_place(sink)
+    assert (outcome.kind, outcome.unreachable) == (SubmitKind.NOT_PLACED, True)
+    with pytest.raises(Unavailable):
+        run_sync(sink.safety_flags())
+    sink.is_down = False
+    assert try_to_place(sink).kind is SubmitKind.REJECTED
+
+
+def test_a_dry_run_in_memory_is_on_record_and_in_no_ledger() -> None:
+    sink = MemoryOrderSink(
+        flags=SafetyFlags(dry_run=True, alpaca_paper=True, circuit_breaker_enabled=True)
+    )
+    try_to_place(sink)
+    assert report_of(sink).status == "dry_run"
+    assert not sink.ledger
+
+
+def test_a_record_that_was_lost_lets_its_id_be_taken_again() -> None:
+    sink = MemoryOrderSink()
+    first = try_to_place(sink).report
+    sink.forget(ID)
+    second = try_to_place(sink).report
+    assert first is not None
+    assert second is not None
+    assert first.broker_order_id != second.broker_order_id
 
 
 def test_memory_positions_follow_fills() -> None:

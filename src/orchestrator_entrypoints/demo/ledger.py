@@ -63,7 +63,7 @@ class Ledger:
     Attributes:
         prices: Last close a symbol: what fills and positions are valued at.
         flags: The brakes that the gateway says are on. In a dry run nothing fills.
-        fills: Whether a market order is filled at once.
+        fills: Whether a market order is filled at once; else it stays open until it is canceled.
     """
 
     prices: Mapping[Symbol, Decimal]
