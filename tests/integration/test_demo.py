@@ -93,6 +93,9 @@ def test_it_shows_the_whole_story_every_time(
     assert "drained: yes, in flight: 0" in output
     assert "503 Kill-switch engaged" in output
     assert "10 orders before, 10 now" in output
+    assert re.search(r"^run        202 running: .*unknown", output, re.MULTILINE)
+    assert re.search(r"^recovery   200 completed: ", output, re.MULTILINE)
+    assert "10 orders before, 12 now" in output
 
 
 def test_each_demo_is_a_rebalance_of_its_own(shown_twice: tuple[Path, list[str], float]) -> None:
@@ -108,8 +111,8 @@ def test_the_lines_it_ends_with_show_what_it_left(
     assert len(hints) == 2
     listing = orchestrator(*hints[0].split(), cwd=folder)
     assert listing.returncode == 0
-    # Two runs each; the refused one was not stored.
-    assert listing.stdout.count("completed") == 4
+    # Three runs each; the refused one was not stored.
+    assert listing.stdout.count("completed") == 6
     history = orchestrator(*hints[1].split(), cwd=folder)
     assert history.stdout.count(" ENGAGED") == 2
     assert history.stdout.count(" DISENGAGED") >= 2
@@ -159,6 +162,7 @@ def test_a_ledger_that_does_not_hold_the_orders_is_noticed(tmp_path: Path) -> No
                 console=Console(out=out, err=out),
                 service=client,
                 ledger=Ledger(peers.prices.last_closes(), PAPER),
+                way=peers.way,
                 prices=peers.prices.last_closes(),
                 rebalance_key="other",
             )

@@ -107,9 +107,7 @@ def _write(console: Console, orders: list[dict[str, Any]]) -> None:
             f"{counted_as(waiting, 'order')} to be settled by hand: find out at the broker what "
             "became of it, then"
         )
-        console.line(
-            "  orchestrator orders resolve ORDER_ID --as WHAT --operator YOU --evidence WHY"
-        )
+        console.line("  orchestrator orders resolve ID --as WHAT --operator YOU --evidence TEXT")
 
 
 def _row(order: dict[str, Any]) -> Row:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections import Counter
+from decimal import Decimal
 
 from attrs import define, field
 
@@ -76,9 +77,13 @@ def _as_json(done: _Pass) -> dict[str, object]:
             "ended": sum(found.ended for found in done.followed),
             "revived": [news.client_order_id for found in done.followed for news in found.revived],
             "unanswered": sum(found.unanswered for found in done.followed),
-            "filled_qty": str(sum(found.filled_qty for found in done.followed)),
+            "filled_qty": str(_shares(done)),
         },
     }
+
+
+def _shares(done: _Pass) -> Decimal:
+    return sum((found.filled_qty for found in done.followed), Decimal(0))
 
 
 def _settled(recovered: Recovered) -> dict[str, int]:
@@ -93,7 +98,7 @@ def _write(console: Console, done: _Pass, open_orders: int) -> None:
             console.line(f"    {order.client_order_id} waits for an operator: {order.reason}")
     looked = sum(found.looked for found in done.followed)
     ended = sum(found.ended for found in done.followed)
-    shares = sum(found.filled_qty for found in done.followed)
+    shares = _shares(done)
     console.line(
         f"{counted_as(looked, 'order')} asked about: {ended} ended, {shares:f} shares filled"
     )

@@ -48,6 +48,11 @@ class ServiceClient:
         body = {"symbols": list(symbols), "rebalance_key": rebalance_key}
         return self._reply(self._http.post("/api/v1/orchestration/run", json=body))
 
+    def await_run(self, run_id: str, *, seconds: int) -> Reply:
+        """Show a run once it is no longer running, or as it stands when the time is up."""
+        path = f"/api/v1/orchestration/runs/{run_id}"
+        return self._reply(self._http.get(path, params={"wait": seconds}))
+
     def engage(self, *, operator: str, reason: str) -> Reply:
         """Stop all trading."""
         body = {"operator": operator, "reason": reason}

@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from attrs import frozen
+from starlette.types import ASGIApp
 
 from orchestrator_core.model import SafetyFlags
 from orchestrator_entrypoints.data import DailyPrices, daily_prices
 from orchestrator_entrypoints.demo.gateway import execution_gateway
 from orchestrator_entrypoints.demo.ledger import Ledger
+from orchestrator_entrypoints.demo.lossy import LossyWay
 from orchestrator_entrypoints.demo.servers import ServerFailure, serving, wait_for_signal
 from orchestrator_entrypoints.demo.signal_service import signal_service
 
@@ -29,12 +31,14 @@ class Peers:
 
     Attributes:
         ledger: What the gateway took.
+        way: Between the service and the gateway.
     """
 
     signal_service_url: str
     execution_gateway_url: str
     prices: DailyPrices
     ledger: Ledger
+    way: LossyWay
 
 
 @contextmanager
@@ -59,9 +63,10 @@ def running_peers(
     """
     prices = daily_prices()
     ledger = Ledger(prices.last_closes(), flags)
-    apps = [signal_service(prices, secret=secret), execution_gateway(ledger, secret=secret)]
+    way = LossyWay(execution_gateway(ledger, secret=secret))
+    apps: list[ASGIApp] = [signal_service(prices, secret=secret), way]
     with serving(apps, ports=[signal_port, gateway_port]) as (signals, gateway):
-        yield Peers(signals, gateway, prices, ledger)
+        yield Peers(signals, gateway, prices, ledger, way)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -87,6 +87,7 @@ def settings_of(place: Place, peers: Peers) -> Settings:
             "STRATEGY_ID": STRATEGY,
             "DRY_RUN": "false",
             "ALPACA_PAPER": "true",
+            "RECOVERY_SECONDS": "0.05",
         }
     )
 
@@ -96,6 +97,7 @@ def _stage(console: Console, service: ServiceClient, peers: Peers) -> Stage:
         console=console,
         service=service,
         ledger=peers.ledger,
+        way=peers.way,
         prices=peers.prices.last_closes(),
         rebalance_key=f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}",
     )

@@ -20,9 +20,12 @@ from orchestrator_entrypoints.commands.run_output import (
 )
 from orchestrator_entrypoints.demo.client import Reply, ServiceClient
 from orchestrator_entrypoints.demo.ledger import Ledger
+from orchestrator_entrypoints.demo.lossy import LossyWay
 
 SYMBOLS = ("AAPL", "AMD", "BAC", "CVX", "HD", "JPM", "KO", "LLY", "MSFT", "PEP", "RRC", "XOM")
+PAIR = ("AAPL", "XOM")
 OPERATOR = "demo"
+RECOVERY_LIMIT_SECONDS = 20
 
 
 class StoryFailure(Exception):
@@ -34,6 +37,7 @@ class Stage:
     """Where the story takes place.
 
     Attributes:
+        way: Between the service and the gateway.
         prices: What orders are sized with, a symbol.
         rebalance_key: This demo's own.
     """
@@ -41,6 +45,7 @@ class Stage:
     console: Console
     service: ServiceClient
     ledger: Ledger
+    way: LossyWay
     prices: Mapping[Symbol, Decimal]
     rebalance_key: str
 
@@ -54,6 +59,7 @@ def tell(stage: Stage) -> None:
     first = _trade(stage)
     _halt(stage)
     _repeat(stage, first)
+    _lose_an_answer(stage)
 
 
 def _trade(stage: Stage) -> dict[str, Any]:
@@ -129,6 +135,30 @@ def _repeat(stage: Stage, first: Mapping[str, Any]) -> None:
         f"The gateway's ledger: {counted_as(len(before), 'order')} before, "
         f"{len(stage.ledger.orders)} now: nothing was sent twice."
     )
+
+
+def _lose_an_answer(stage: Stage) -> None:
+    console = stage.console
+    _title(console, 4, "A lost answer")
+    before = len(stage.ledger.orders)
+    stage.way.loses_next_order = True
+    reply = stage.service.run(PAIR, rebalance_key=f"{stage.rebalance_key}-lost")
+    _expect(reply, 202, "a run that an answer was lost of")
+    console.line(f"run        {reply.status} {reply.body['status']}: {_fates(reply)}")
+    _require(reply.body["num_orders_open"] == 1, "one order of unknown fate")
+    ended = stage.service.await_run(reply.body["run_id"], seconds=RECOVERY_LIMIT_SECONDS)
+    _expect(ended, 200, "the same run, awaited")
+    _require(ended.body["status"] == "completed", "a run that recovery completed")
+    console.line(f"recovery   {ended.status} {ended.body['status']}: {_fates(ended)}")
+    _require(len(stage.ledger.orders) == before + len(PAIR), "each order in the ledger once")
+    console.line(
+        f"The gateway's ledger: {counted_as(before, 'order')} before, "
+        f"{len(stage.ledger.orders)} now: nothing was sent twice."
+    )
+
+
+def _fates(reply: Reply) -> str:
+    return ", ".join(f"{m['symbol']} {m['order_status']}" for m in reply.body["mappings"])
 
 
 def _title(console: Console, number: int, text: str) -> None:

@@ -1,0 +1,275 @@
+"""The command line where an order's fate is open: recover, list, resolve, wait, cancel."""
+
+import json
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator_adapters.shared_keys import utc_text
+from orchestrator_entrypoints.cli import main
+from orchestrator_entrypoints.commands.exit_codes import ExitCode
+from tests.integration.service_parts import PAPER, SWIFT, offer
+from tests.servers.peers import (
+    GatewayPeer,
+    ServedGateway,
+    ServedSignalService,
+    Trick,
+    Wire,
+)
+
+Captured = pytest.CaptureFixture[str]
+RUN = ["run", "--json", "--symbols", "AAPL", "MSFT"]
+EVIDENCE = ["--operator", "ann", "--evidence", "statement of today"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "orchestrator.db"
+
+
+@pytest.fixture
+def peer(
+    data: Path,
+    signal_service: ServedSignalService,
+    gateway: ServedGateway,
+    monkeypatch: pytest.MonkeyPatch,
+) -> GatewayPeer:
+    for name, value in {
+        **PAPER,
+        **SWIFT,
+        "ORCHESTRATOR_EMBEDDED": "true",
+        "ORCHESTRATOR_DATA": str(data),
+        "SIGNAL_SERVICE_URL": signal_service.server.url,
+        "EXECUTION_GATEWAY_URL": gateway.server.url,
+        "KILL_SWITCH_DRAIN_SECONDS": "0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    offer(signal_service, ["AAPL", "MSFT"])
+    assert main(["prices", "set", "AAPL=100", "MSFT=100"]) == ExitCode.DONE
+    return gateway.peer
+
+
+def answered(capsys: Captured, *command: str, code: ExitCode = ExitCode.DONE) -> Any:
+    capsys.readouterr()
+    assert main([*command, "--json"] if "--json" not in command else list(command)) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def a_run_in_doubt(capsys: Captured, peer: GatewayPeer, *tricks: Trick) -> dict[str, Any]:
+    """Make a run; the order of AAPL meets these tricks, that of MSFT none."""
+    peer.play("AAPL", *tricks)
+    run: dict[str, Any] = answered(capsys, *RUN, code=ExitCode.RUNNING)
+    return run
+
+
+def order_id(run: dict[str, Any], symbol: str = "AAPL") -> str:
+    [found] = [m["client_order_id"] for m in run["mappings"] if m["symbol"] == symbol]
+    assert isinstance(found, str)
+    return found
+
+
+def let_time_pass(data: Path, *, claimed_ago: float = 2.0) -> None:
+    """Let each open run be due, and each order have gone out so many seconds ago."""
+    claimed_at = datetime.now(UTC) - timedelta(seconds=claimed_ago)
+    with closing(sqlite3.connect(data)) as file, file:
+        file.execute(
+            "UPDATE run_leases SET recover_at = '2000-01-01T00:00:00.000000Z'"
+            " WHERE recover_at IS NOT NULL"
+        )
+        file.execute(
+            "UPDATE signal_order_mappings SET claimed_at = ? WHERE claimed_at IS NOT NULL",
+            (utc_text(claimed_at),),
+        )
+
+
+LOST = Trick(takes=False, wire=Wire.CLOSE)
+TAKEN = Trick(wire=Wire.CLOSE)
+
+
+def test_recovering_by_hand_settles_what_the_gateway_has(
+    data: Path, peer: GatewayPeer, capsys: Captured
+) -> None:
+    run = a_run_in_doubt(capsys, peer, TAKEN)
+    [shown] = answered(capsys, "orders", "open")["orders"]
+    assert (shown["run_id"], shown["client_order_id"]) == (run["run_id"], order_id(run))
+    assert (shown["state"], shown["waits_for_operator"]) == ("unknown", False)
+    let_time_pass(data)
+    done = answered(capsys, "recover")
+    assert [(r["run_id"], r["status"], r["settled"]) for r in done["runs"]] == [
+        (run["run_id"], "completed", {"accepted": 1})
+    ]
+    assert done["orders_open"] == 0
+    assert answered(capsys, "orders", "open") == {"orders": [], "total": 0}
+    assert len(peer.posts) == 2
+
+
+def test_recovering_by_hand_sends_again_what_the_gateway_does_not_have(
+    data: Path, peer: GatewayPeer, capsys: Captured
+) -> None:
+    run = a_run_in_doubt(capsys, peer, LOST)
+    let_time_pass(data)
+    assert main(["recover"]) == ExitCode.DONE
+    assert f"{run['run_id']}: completed, 1 sent again" in capsys.readouterr().out
+    first, second = [p for p in peer.posts if p.json()["symbol"] == "AAPL"]
+    assert first.body == second.body
+
+
+def test_recovering_by_hand_asks_how_orders_went_on(
+    data: Path, peer: GatewayPeer, capsys: Captured
+) -> None:
+    run = answered(capsys, *RUN)
+    peer.ledger[order_id(run)].update(
+        status="filled", filled_qty="100", filled_avg_price="99.5", qty=100
+    )
+    with closing(sqlite3.connect(data)) as file, file:
+        file.execute("UPDATE signal_order_mappings SET follow_at = '2000-01-01T00:00:00.000000Z'")
+    assert main(["recover"]) == ExitCode.DONE
+    assert "2 orders asked about: 1 ended, 100 shares filled" in capsys.readouterr().out
+    [filled] = [
+        m
+        for m in answered(capsys, "runs", "show", run["run_id"])["mappings"]
+        if m["symbol"] == "AAPL"
+    ]
+    assert (filled["order_status"], filled["filled_avg_price"]) == ("filled", "99.5")
+
+
+def test_nothing_to_recover_is_said_so(peer: GatewayPeer, capsys: Captured) -> None:
+    answered(capsys, *RUN)
+    assert main(["recover"]) == ExitCode.DONE
+    out = capsys.readouterr().out
+    assert out == "0 runs recovered\n0 orders asked about: 0 ended, 0 shares filled\n"
+    assert main(["orders", "open"]) == ExitCode.DONE
+    assert capsys.readouterr().out == "no open orders\n"
+
+
+def an_unresolved_order(data: Path, peer: GatewayPeer, capsys: Captured) -> dict[str, Any]:
+    """Make a run of which AAPL's order is left to an operator."""
+    run = a_run_in_doubt(capsys, peer, LOST)
+    let_time_pass(data, claimed_ago=1000)
+    capsys.readouterr()
+    assert main(["recover"]) == ExitCode.RUNNING
+    assert f"{order_id(run)} waits for an operator: " in capsys.readouterr().out
+    return run
+
+
+def test_an_order_that_nothing_settles_is_listed_with_what_to_do(
+    data: Path, peer: GatewayPeer, capsys: Captured
+) -> None:
+    run = an_unresolved_order(data, peer, capsys)
+    assert main(["orders", "open"]) == ExitCode.DONE
+    out = capsys.readouterr().out
+    assert f"{order_id(run)}  AAPL    buy      100  unresolved  {run['run_id']}" in out
+    assert "orchestrator orders resolve ID --as WHAT --operator YOU --evidence TEXT" in out
+
+
+@pytest.mark.parametrize(
+    ("resolved_as", "status"),
+    [("not_placed", "partial"), ("rejected", "partial"), ("accepted", "completed")],
+)
+def test_an_operator_closes_an_order_on_evidence(
+    data: Path, peer: GatewayPeer, capsys: Captured, resolved_as: str, status: str
+) -> None:
+    run = an_unresolved_order(data, peer, capsys)
+    close = ["orders", "resolve", order_id(run), "--as", resolved_as, *EVIDENCE]
+    if resolved_as == "accepted":
+        close += ["--broker-order-id", "b-7"]
+    ended = answered(capsys, *close)
+    assert (ended["run_id"], ended["status"]) == (run["run_id"], status)
+    [closed] = [m for m in ended["mappings"] if m["symbol"] == "AAPL"]
+    if resolved_as == "accepted":
+        assert (closed["order_status"], closed["broker_order_id"]) == ("accepted", "b-7")
+    else:
+        assert closed["order_status"] == "rejected"
+        assert closed["skip_reason"] == "submission_failed: closed by ann: statement of today"
+    assert answered(capsys, "orders", "open")["total"] == 0
+
+
+def test_the_gateways_own_record_is_not_overruled(
+    data: Path, peer: GatewayPeer, capsys: Captured
+) -> None:
+    run = an_unresolved_order(data, peer, capsys)
+    peer.handle(next(post for post in peer.posts if post.json()["symbol"] == "AAPL"))
+    close = ["orders", "resolve", order_id(run), "--as", "not_placed", *EVIDENCE]
+    assert main(close) == ExitCode.USAGE
+    assert "the gateway has the order on record as accepted" in capsys.readouterr().err
+    assert answered(capsys, "orders", "open")["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["unheard-of", "--as", "rejected"], "client_order_id: no open order has this id"),
+        (["ID", "--as", "accepted"], "broker_order_id: expected the broker's id"),
+        (["ID", "--as", "rejected", "--broker-order-id", "b"], "only an accepted order has one"),
+        (["ID", "--as", "rejected", "--evidence", " "], "--evidence: expected some words"),
+    ],
+)
+def test_a_closing_that_cannot_be_is_one_line_and_changes_nothing(
+    data: Path, peer: GatewayPeer, capsys: Captured, arguments: list[str], said: str
+) -> None:
+    run = an_unresolved_order(data, peer, capsys)
+    named = [order_id(run) if word == "ID" else word for word in arguments]
+    command = ["orders", "resolve", *EVIDENCE, *named]
+    assert main(command) == ExitCode.USAGE
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert said in err
+    assert answered(capsys, "orders", "open")["orders"][0]["state"] == "unresolved"
+
+
+def test_an_order_that_recovery_still_looks_for_is_not_closed_by_hand(
+    peer: GatewayPeer, capsys: Captured
+) -> None:
+    run = a_run_in_doubt(capsys, peer, TAKEN)
+    close = ["orders", "resolve", order_id(run), "--as", "rejected", *EVIDENCE]
+    assert main(close) == ExitCode.USAGE
+    assert "recovery still looks for it" in capsys.readouterr().err
+
+
+def test_showing_a_run_can_wait_for_its_end(peer: GatewayPeer, capsys: Captured) -> None:
+    done = answered(capsys, *RUN)
+    show = ["runs", "show", done["run_id"]]
+    assert main([*show, "--wait", "60"]) == ExitCode.DONE
+    peer.play("AAPL", TAKEN)
+    again = [*RUN, "--rebalance-key", "second"]
+    running = answered(capsys, *again, code=ExitCode.RUNNING)
+    show = ["runs", "show", running["run_id"]]
+    assert main(show) == ExitCode.DONE
+    assert main([*show, "--wait", "1"]) == ExitCode.RUNNING
+    assert "AAPL" in capsys.readouterr().out
+
+
+def test_engaging_cancels_live_orders_where_told(peer: GatewayPeer, capsys: Captured) -> None:
+    answered(capsys, *RUN)
+    engage = ["kill-switch", "engage", "--operator", "ann", "--reason", "odd fills"]
+    assert main(engage) == ExitCode.DONE
+    assert {order["status"] for order in peer.ledger.values()} == {"accepted"}
+    assert main(engage) == ExitCode.ALREADY
+    assert main([*engage, "--cancel-open"]) == ExitCode.DONE
+    assert "2 live orders asked to be canceled" in capsys.readouterr().out
+    assert {order["status"] for order in peer.ledger.values()} == {"canceled"}
+
+
+def test_a_live_order_that_cannot_be_canceled_ends_with_7(
+    peer: GatewayPeer, gateway: ServedGateway, capsys: Captured
+) -> None:
+    run = answered(capsys, *RUN)
+    gateway.server.stop_listening()
+    engage = ["kill-switch", "engage", "--operator", "ann", "--reason", "odd", "--cancel-open"]
+    assert main(engage) == ExitCode.UNAVAILABLE
+    assert f"NOT asked: {order_id(run)}: " in capsys.readouterr().out
+
+
+def test_a_kill_switch_engaged_before_recovery_sends_nothing_again(
+    data: Path, peer: GatewayPeer, capsys: Captured
+) -> None:
+    run = a_run_in_doubt(capsys, peer, LOST)
+    posted = len(peer.posts)
+    main(["kill-switch", "engage", "--operator", "ann", "--reason", "lost answers"])
+    let_time_pass(data)
+    assert main(["recover"]) == ExitCode.RUNNING
+    assert len(peer.posts) == posted
+    assert answered(capsys, "orders", "open")["orders"][0]["client_order_id"] == order_id(run)
