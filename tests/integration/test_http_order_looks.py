@@ -1,109 +1,50 @@
-"""Looking orders up and canceling them at the Execution Gateway over real sockets, by each wire."""
+"""Looking orders up at the Execution Gateway over real sockets, by each wire."""
 
 import asyncio
 import hashlib
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 from decimal import Decimal
-from typing import Any
 from urllib.parse import unquote
 
 import httpx
 import pytest
-from attrs import define
 
 from orchestrator_adapters.conformance.orders import an_intent
-from orchestrator_adapters.event_loop import SystemClock
 from orchestrator_adapters.http.asking import CALLS_AT_ONCE
 from orchestrator_adapters.http.auth import ServiceAuth
-from orchestrator_adapters.http.client import PeerClient
-from orchestrator_adapters.http.orders import HttpOrderSink, KeptIds
-from orchestrator_adapters.http.retries import RetryPolicy
-from orchestrator_adapters.http.transport import MakeTransport, WireOptions
-from orchestrator_core.model import OrderIntent
-from orchestrator_core.ports import CancelOutcome, Inquiry, LookUp, LookUpKind, SubmitKind
+from orchestrator_adapters.http.orders import KeptIds
+from orchestrator_adapters.http.transport import MakeTransport
+from orchestrator_core.ports import Inquiry, LookUpKind
+from tests.integration.http_sinks import (
+    AAPL,
+    CLOCK,
+    TRIES,
+    Counted,
+    MakeSink,
+    counted,
+    look_up,
+    place,
+    sinks_of,
+    until,
+)
 from tests.servers.peers import Answer, ServedGateway, Trick, Wire, answer
 
 pytestmark = pytest.mark.anyio
 
 K = LookUpKind
-CLOCK = SystemClock()
-TRIES = 3
-AAPL = an_intent("AAPL")
 MANY = [an_intent(f"S{number}") for number in range(40)]
-
-MakeSink = Callable[..., HttpOrderSink]
 
 
 @pytest.fixture
 async def sink_of(gateway: ServedGateway, make_transport: MakeTransport) -> AsyncIterator[MakeSink]:
-    async with AsyncExitStack() as stack:
-
-        def make(
-            *, read_seconds: float = 5.0, order_seconds: float = 5.0, **options: Any
-        ) -> HttpOrderSink:
-            client = PeerClient(
-                gateway.server.url,
-                clock=CLOCK,
-                retries=RetryPolicy(attempts=TRIES, first_seconds=0.01),
-                **{"connect_seconds": 1.0, "make_transport": make_transport, **options},
-            )
-            stack.push_async_callback(client.aclose)
-            return HttpOrderSink(
-                client, clock=CLOCK, read_seconds=read_seconds, order_seconds=order_seconds
-            )
-
+    async with sinks_of(gateway.server.url, make_transport) as make:
         yield make
-
-
-async def look_up(sink: HttpOrderSink, *intents: OrderIntent) -> Sequence[LookUp]:
-    return await sink.look_up([Inquiry(intent) for intent in intents])
-
-
-async def cancel(sink: HttpOrderSink, *intents: OrderIntent) -> Sequence[CancelOutcome]:
-    return await sink.cancel([Inquiry(intent) for intent in intents])
-
-
-async def place(sink: HttpOrderSink, *intents: OrderIntent) -> None:
-    outcomes = await sink.submit(intents, deadline=math.inf)
-    assert {outcome.kind for outcome in outcomes} == {SubmitKind.ACCEPTED}
 
 
 def asked_for(gateway: ServedGateway) -> list[str]:
     return [request.path.rsplit("/", 1)[1] for request in gateway.peer.reads]
-
-
-@define
-class Counted(httpx.AsyncBaseTransport):
-    """Refuses the connection to its first calls; gives the others to the wire."""
-
-    inner: httpx.AsyncBaseTransport
-    refusals: float = 0
-    calls: int = 0
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.calls += 1
-        if self.calls <= self.refusals:
-            raise httpx.ConnectError("refused")
-        return await self.inner.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        await self.inner.aclose()
-
-
-def counted(make: MakeTransport, refusals: float) -> tuple[MakeTransport, list[Counted]]:
-    made: list[Counted] = []
-
-    def make_counted(options: WireOptions) -> httpx.AsyncBaseTransport:
-        made.append(Counted(make(options), refusals))
-        return made[-1]
-
-    return make_counted, made
-
-
-# Looking up
 
 
 async def test_what_became_of_an_order_is_read(sink_of: MakeSink, gateway: ServedGateway) -> None:
@@ -287,97 +228,13 @@ async def test_a_gateways_id_goes_into_the_path_as_it_is(
 async def test_a_cancelled_batch_ends_at_once_and_leaves_the_sink_fit(
     sink_of: MakeSink, gateway: ServedGateway
 ) -> None:
-    sink = sink_of()
+    sink = sink_of(read_seconds=60.0)
     for intent in MANY:
         gateway.peer.hush(intent.client_order_id, answer(200, {}, wire=Wire.HANG))
     task = asyncio.create_task(look_up(sink, *MANY))
-    async with asyncio.timeout(5):
-        while len(gateway.peer.reads) < CALLS_AT_ONCE:  # noqa: ASYNC110 - the server's own loop
-            await asyncio.sleep(0.001)
+    await until(lambda: len(gateway.peer.reads) >= CALLS_AT_ONCE)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(gateway.peer.reads) == CALLS_AT_ONCE
     assert [each.kind for each in await look_up(sink, AAPL)] == [K.ABSENT]
-
-
-# Canceling
-
-
-async def test_a_cancel_is_sent_again_only_if_nothing_was_sent(
-    sink_of: MakeSink, gateway: ServedGateway, make_transport: MakeTransport
-) -> None:
-    await place(sink_of(), AAPL)
-    make, made = counted(make_transport, refusals=1)
-    [outcome] = await cancel(sink_of(make_transport=make), AAPL)
-    assert outcome.is_requested
-    assert made[0].calls == 2
-    assert len(gateway.peer.cancels) == 1
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        answer(500, {}),
-        answer(502, {}),
-        answer(503, {}),
-        answer(429, {}),
-        answer(401, {}),
-        answer(302, {}),
-        Answer(200, b"<html>"),
-        answer(200, {}, wire=Wire.CLOSE),
-        answer(200, {}, wire=Wire.GARBAGE),
-        answer(200, {}, wire=Wire.HANG),
-        answer(200, {}, wire=Wire.HUGE),
-    ],
-)
-async def test_a_cancel_that_was_read_is_sent_once(
-    sink_of: MakeSink, gateway: ServedGateway, given: Answer
-) -> None:
-    sink = sink_of(order_seconds=0.3 if given.wire is Wire.HANG else 5.0)
-    await place(sink, AAPL)
-    gateway.peer.hush(AAPL.client_order_id, given)
-    [outcome] = await cancel(sink, AAPL)
-    assert not outcome.is_requested
-    assert outcome.cause
-    assert len(gateway.peer.cancels) == 1
-
-
-async def test_few_cancels_are_on_the_wire_at_once(
-    sink_of: MakeSink, gateway: ServedGateway
-) -> None:
-    for intent in MANY:
-        slow = Answer(204, b"", wire=Wire.SLOW)
-        gateway.peer.hush(intent.client_order_id, slow)
-    outcomes = await cancel(sink_of(), *MANY)
-    assert all(outcome.is_requested for outcome in outcomes)
-    assert len(gateway.peer.cancels) == len(MANY)
-    assert gateway.server.most_in_flight == CALLS_AT_ONCE
-
-
-async def test_a_cancel_does_not_wait_for_looks(sink_of: MakeSink, gateway: ServedGateway) -> None:
-    sink = sink_of()
-    await place(sink, AAPL)
-    for intent in MANY:
-        gateway.peer.hush(intent.client_order_id, answer(200, {}, wire=Wire.HANG))
-    looks = asyncio.create_task(look_up(sink, *MANY))
-    async with asyncio.timeout(5):
-        while len(gateway.peer.reads) < CALLS_AT_ONCE:  # noqa: ASYNC110 - the server's own loop
-            await asyncio.sleep(0.001)
-        [outcome] = await cancel(sink, AAPL)
-    assert outcome.is_requested
-    assert not looks.done()
-    looks.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await looks
-
-
-async def test_cancels_that_are_paced_leave_the_gateway_alone(
-    sink_of: MakeSink, gateway: ServedGateway
-) -> None:
-    for intent in MANY:
-        gateway.peer.hush(intent.client_order_id, answer(429, {"detail": "slow down"}))
-    outcomes = await cancel(sink_of(), *MANY)
-    assert not any(outcome.is_requested for outcome in outcomes)
-    assert all(outcome.cause is not None and "slow down" in outcome.cause for outcome in outcomes)
-    assert len(gateway.peer.cancels) <= CALLS_AT_ONCE
