@@ -13,6 +13,7 @@ from orchestrator_core.identifiers import RunId
 from orchestrator_core.lifecycle import OrderState, RunStatus, Tally
 from orchestrator_core.orders import Order
 from orchestrator_core.planning import SkipReason
+from orchestrator_core.resolving import RESOLVABLE
 from orchestrator_core.runs import FailureKind, RecordedOutcome, Run, RunFailure, RunPage
 from orchestrator_entrypoints.wire import (
     JsonObject,
@@ -31,6 +32,9 @@ REJECTED_NOTE = (
     "A rejection is final for its decision: a new rebalance_key asks for the symbol once more"
 )
 RUNNING_NOTE = "Not everything is settled yet: look at this run again, do not repeat it by hand"
+WAITING_NOTE = (
+    "An order waits for an operator, who closes it on evidence: orchestrator orders resolve"
+)
 
 
 @frozen
@@ -225,9 +229,10 @@ def _told(failure: RunFailure) -> str:
 def _note(run: Run, status: RunStatus) -> str | None:
     if run.recorded is not None:
         return None
-    if status is RunStatus.RUNNING:
-        return RUNNING_NOTE
     orders = run.orders or ()
+    if status is RunStatus.RUNNING:
+        is_waiting = any(order.standing.state in RESOLVABLE for order in orders)
+        return WAITING_NOTE if is_waiting else RUNNING_NOTE
     notes = []
     unpriced = sum(
         (order.skip_reason or "").startswith(SkipReason.PRICE_UNAVAILABLE) for order in orders

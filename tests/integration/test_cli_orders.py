@@ -160,6 +160,8 @@ def test_an_order_that_nothing_settles_is_listed_with_what_to_do(
     data: Path, peer: GatewayPeer, capsys: Captured
 ) -> None:
     run = an_unresolved_order(data, peer, capsys)
+    note = answered(capsys, "runs", "show", run["run_id"])["note"]
+    assert note.startswith("An order waits for an operator")
     assert main(["orders", "open"]) == ExitCode.DONE
     out = capsys.readouterr().out
     assert f"{order_id(run)}  AAPL    buy      100  unresolved  {run['run_id']}" in out

@@ -46,7 +46,9 @@ def test_every_exit_code_is_explained_by_help(capsys: pytest.CaptureFixture[str]
     assert all(meaning in said for meaning in MEANINGS.values())
 
 
-@pytest.mark.parametrize("arguments", [[], ["runs"], ["kill-switch"], ["config"], ["db"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["runs"], ["orders"], ["kill-switch"], ["config"], ["db"]]
+)
 def test_half_a_command_is_a_usage_error_that_shows_the_rest(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,6 +69,11 @@ def test_half_a_command_is_a_usage_error_that_shows_the_rest(
         ["runs", "list", "--offset", "-1"],
         ["runs", "list", "--status", "done"],
         ["runs", "show"],
+        ["runs", "show", "x", "--wait", "-1"],
+        ["orders", "resolve", "x", "--as", "rejected", "--operator", "me"],
+        ["orders", "resolve", "x", "--as", "rejected", "--evidence", "e"],
+        ["orders", "resolve", "x", "--operator", "me", "--evidence", "e"],
+        ["orders", "resolve", "x", "--as", "filled", "--operator", "me", "--evidence", "e"],
         ["kill-switch", "engage", "--operator", "me"],
         ["kill-switch", "engage", "--reason", "so"],
         ["kill-switch", "disengage"],

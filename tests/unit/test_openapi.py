@@ -178,3 +178,21 @@ def test_a_value_that_breaks_the_schema_is_seen() -> None:
     assert problems_of({}, schema)
     assert problems_of({"detail": "x", "more": 1}, schema)
     assert not problems_of({"detail": "x"}, schema)
+
+
+async def test_an_engagement_that_could_not_cancel_fits_its_schema(stage: Stage) -> None:
+    await stage.run("AAPL")
+    stage.sink.is_down = True
+    body = {"reason": "drill", "operator": "ann", "cancel_open": True}
+    engaged = await stage.client.post(ENGAGE, json=body)
+    assert len(engaged.json()["cancel_failed"]) == 1
+    check_answer(engaged, "post", ENGAGE)
+
+
+def test_the_wait_for_a_run_is_described_with_its_bounds() -> None:
+    [wait] = [
+        parameter
+        for parameter in DOCUMENT["paths"][RUNS + "/{run_id}"]["get"]["parameters"]
+        if parameter["name"] == "wait"
+    ]
+    assert (wait["schema"]["minimum"], wait["schema"]["maximum"]) == (0, 60)

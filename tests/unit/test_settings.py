@@ -2,13 +2,15 @@ from decimal import Decimal
 
 import pytest
 
+from orchestrator_entrypoints.setting_rules import (
+    latest_order_seconds,
+    longest_decision_seconds,
+    longest_wave_seconds,
+)
 from orchestrator_entrypoints.settings import (
     LogFormat,
     LogLevel,
     SettingsError,
-    latest_order_seconds,
-    longest_decision_seconds,
-    longest_wave_seconds,
     read_settings,
     settings_table,
 )

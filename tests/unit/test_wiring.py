@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator_core.halting import read_switch
-from orchestrator_core.identifiers import TradingMode
+from orchestrator_core.identifiers import ClientOrderId, TradingMode
 from orchestrator_core.kill_switch import Halted, Trading
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.settings import SettingsError, read_settings
@@ -108,7 +108,8 @@ def test_the_policies_are_those_of_the_settings() -> None:
             "MAX_IN_FLIGHT_ORDERS": "3",
             "SEND_WINDOW_SECONDS": "4",
             "PERSIST_SECONDS": "6",
-            "LEASE_SECONDS": "60",
+            "LEASE_SECONDS": "65",
+            "UNRESOLVED_AFTER_SECONDS": "120",
             "STRATEGY_ID": "beta",
             "ENVIRONMENT": "prod",
             "DRY_RUN": "false",
@@ -129,13 +130,35 @@ def test_the_policies_are_those_of_the_settings() -> None:
     )
     assert policy.limits.max_price_age_seconds == 9
     assert policy.max_in_flight_orders == 3
-    assert (policy.send_window_seconds, policy.persist_seconds, policy.lease_seconds) == (4, 6, 60)
+    assert (policy.send_window_seconds, policy.persist_seconds, policy.lease_seconds) == (4, 6, 65)
+    assert policy.unresolved_after_seconds == 120
     assert policy.allow_unverified_gateway is True
     assert (requests.capital, requests.max_capital) == (Decimal(5000), Decimal(9000))
     assert (requests.max_position_size, requests.max_position_size_ceiling) == (
         Decimal(100),
         Decimal(300),
     )
+
+
+@pytest.mark.parametrize("name", ["MAX_ORDERS_IN_FLIGHT", "MAX_ORDERS_PER_MINUTE"])
+async def test_one_limit_is_enough_for_a_budget(tmp_path: Path, name: str) -> None:
+    data = str(tmp_path / "data.db")
+    environ = {"ORCHESTRATOR_EMBEDDED": "1", "ORCHESTRATOR_DATA": data, name: "1"}
+    orchestrator = wire(read_settings(environ))
+    try:
+        budget = orchestrator.ports.budget
+        assert budget is not None
+        ids = [ClientOrderId("one"), ClientOrderId("two")]
+        assert (await budget.take(ids, hold_seconds=60)).granted == 1
+        assert (await budget.take(ids[1:], hold_seconds=60)).granted == 0
+        waits = "orchestrator_order_budget_waits_total"
+        assert orchestrator.metrics.registry.get_sample_value(waits) == 2
+    finally:
+        await orchestrator.aclose()
+
+
+async def test_without_a_limit_no_budget_is_asked(embedded: Orchestrator) -> None:
+    assert embedded.ports.budget is None
 
 
 async def test_closing_twice_is_harmless(embedded: Orchestrator) -> None:

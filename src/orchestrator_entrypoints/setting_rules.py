@@ -1,0 +1,96 @@
+"""What must hold between several settings, each with why."""
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from orchestrator_entrypoints.settings import Settings
+
+LEASE_MARGIN_SECONDS = 5.0
+# The gateway asks its broker up to three times, with pauses: an order may come to be long after our
+# own time-out. Until then the gateway's silence says nothing.
+LATE_ORDER_SECONDS = 30.0
+
+
+@frozen
+class Rule:
+    """What must hold between several variables; the first named is reported."""
+
+    holds: bool
+    between: tuple[str, ...]
+    expected: str
+
+
+def contradictions(settings: "Settings") -> tuple[Rule, ...]:
+    """Return the rules that the settings break."""
+    rules = (*_rules_of_amounts(settings), *_rules_of_times(settings))
+    return tuple(rule for rule in rules if not rule.holds)
+
+
+def _rules_of_amounts(settings: "Settings") -> tuple[Rule, ...]:
+    cap, capital = settings.max_position_size, settings.capital
+    return (
+        Rule(
+            settings.effective_position_ceiling >= cap,
+            ("MAX_POSITION_SIZE_CEILING", "MAX_POSITION_SIZE"),
+            f"expected at least MAX_POSITION_SIZE, which is {cap:f}",
+        ),
+        Rule(
+            settings.max_capital is None or settings.max_capital >= capital,
+            ("MAX_CAPITAL", "CAPITAL"),
+            f"expected at least CAPITAL, which is {capital:f}",
+        ),
+        Rule(
+            settings.db_pool_max_size >= settings.db_pool_min_size,
+            ("DB_POOL_MAX_SIZE", "DB_POOL_MIN_SIZE"),
+            f"expected at least DB_POOL_MIN_SIZE, which is {settings.db_pool_min_size}",
+        ),
+    )
+
+
+def _rules_of_times(settings: "Settings") -> tuple[Rule, ...]:
+    wave, decision = longest_wave_seconds(settings), longest_decision_seconds(settings)
+    late = latest_order_seconds(settings)
+    return (
+        Rule(
+            settings.lease_seconds >= wave,
+            ("LEASE_SECONDS", "SEND_WINDOW_SECONDS", "GATEWAY_TIMEOUT_SECONDS", "PERSIST_SECONDS"),
+            f"expected at least {wave:g}, which is SEND_WINDOW_SECONDS + GATEWAY_TIMEOUT_SECONDS + "
+            f"PERSIST_SECONDS + {LEASE_MARGIN_SECONDS:g}: else another replica takes over a run "
+            "under way",
+        ),
+        Rule(
+            settings.lease_seconds >= decision,
+            ("LEASE_SECONDS", "SIGNAL_SERVICE_TIMEOUT_SECONDS"),
+            f"expected at least {decision:g}, which is SIGNAL_SERVICE_TIMEOUT_SECONDS + "
+            f"{LEASE_MARGIN_SECONDS:g}: else another replica abandons a run that awaits its "
+            "signals",
+        ),
+        Rule(
+            settings.unresolved_after_seconds >= late,
+            ("UNRESOLVED_AFTER_SECONDS", "SEND_WINDOW_SECONDS", "GATEWAY_TIMEOUT_SECONDS"),
+            f"expected at least {late:g}, which is SEND_WINDOW_SECONDS + GATEWAY_TIMEOUT_SECONDS + "
+            f"{LATE_ORDER_SECONDS:g}: the gateway may still be placing a younger order",
+        ),
+    )
+
+
+def longest_wave_seconds(settings: "Settings") -> float:
+    """Return how long a run may be silent between two of its commits."""
+    return (
+        settings.send_window_seconds
+        + settings.gateway_timeout_seconds
+        + settings.persist_seconds
+        + LEASE_MARGIN_SECONDS
+    )
+
+
+def longest_decision_seconds(settings: "Settings") -> float:
+    """Return how long a run may be silent between its opening and its plan."""
+    return settings.signal_service_timeout_seconds + LEASE_MARGIN_SECONDS
+
+
+def latest_order_seconds(settings: "Settings") -> float:
+    """Return how long after its claim an order may still come to be at the gateway."""
+    return settings.send_window_seconds + settings.gateway_timeout_seconds + LATE_ORDER_SECONDS
