@@ -13,7 +13,9 @@ from orchestrator_core.runs import Run
 
 
 @frozen
-class _Followed:
+class FollowedUntil:
+    """An order that is followed, and when it is due."""
+
     run_id: RunId
     strategy_id: StrategyId
     intent: OrderIntent
@@ -27,7 +29,12 @@ class MemoryFollowing:
     """Which orders are to be asked about, and when."""
 
     _clock: Clock
-    _orders: dict[ClientOrderId, _Followed] = field(factory=dict, init=False)
+    _orders: dict[ClientOrderId, FollowedUntil] = field(factory=dict, init=False)
+
+    @property
+    def orders(self) -> tuple[FollowedUntil, ...]:
+        """The orders that are followed."""
+        return tuple(self._orders.values())
 
     @property
     def count(self) -> int:
@@ -42,7 +49,7 @@ class MemoryFollowing:
         if settlement.follow_seconds is None or order.intent is None or order.report is None:
             self._orders.pop(id_, None)
             return
-        self._orders[id_] = _Followed(
+        self._orders[id_] = FollowedUntil(
             run.run_id,
             run.strategy_id,
             order.intent,

@@ -19,6 +19,7 @@ from orchestrator_core.kill_switch import KillSwitchState, SwitchState
 from orchestrator_core.lifecycle import HOLDS_ID, OPEN, OrderState, RunStatus, run_status
 from orchestrator_core.model import OrderIntent
 from orchestrator_core.orders import Order
+from orchestrator_core.ports import SwitchChange
 from orchestrator_core.runs import Run
 
 # Orders that the gateway must not have.
@@ -36,7 +37,7 @@ class Checker:
     Attributes:
         violations: What was broken, in words.
         on_the_way: Orders that have left and not arrived.
-        is_fenced: An engagement answered that it had drained, and nobody has let go since.
+        fence: Epoch of the latest engagement that answered that it had drained.
     """
 
     loop: Loop
@@ -44,7 +45,8 @@ class Checker:
     gateway: MemoryOrderSink
     violations: list[str] = field(factory=list, init=False)
     on_the_way: list[ClientOrderId] = field(factory=list, init=False)
-    is_fenced: bool = field(default=False, init=False)
+    fence: int | None = field(default=None, init=False)
+    _released: set[int] = field(factory=set, init=False)
     posts: int = field(default=0, init=False)
     _said_active: set[Actor] = field(factory=set, init=False)
     _last_claims: dict[Actor, ClaimAnswer] = field(factory=dict, init=False)
@@ -58,6 +60,8 @@ class Checker:
         if call.port == "kill_switch" and call.operation == "read":
             is_active = isinstance(answer, KillSwitchState) and answer.state is SwitchState.ACTIVE
             (self._said_active.add if is_active else self._said_active.discard)(actor)
+        if call.operation == "disengage" and isinstance(answer, SwitchChange) and answer.changed:
+            self._released.add(answer.state.latch_epoch or 0)
         claim = answer.answer if isinstance(answer, PlanCommit) else answer
         if isinstance(claim, ClaimAnswer) and claim.claimed:
             self._see_claim(actor, claim)
@@ -104,9 +108,9 @@ class Checker:
 
     def see_engaged(self, answer: EngageAnswer) -> None:
         """Judge what an operator was told; from now on nothing may leave, if it had drained."""
-        if not answer.drained:
+        if not answer.drained or answer.latch is None:
             return
-        self.is_fenced = True
+        self.fence = answer.latch.epoch
         for id_ in self.on_the_way:
             if id_ not in self.gateway.ledger and id_ in self._in_flight():
                 self._find(f"drained while {id_} was on its way")
@@ -115,9 +119,13 @@ class Checker:
         waiting = {OrderState.UNRESOLVED}
         return {id_ for id_, state in self.runs.states().items() if state not in waiting}
 
-    def see_release(self) -> None:
-        """Note that an operator begins to let go."""
-        self.is_fenced = False
+    @property
+    def is_fenced(self) -> bool:
+        """Whether a drained engagement stands that no person has let go of.
+
+        Whoever lets go names the epoch that he saw: an earlier one lets go of nothing later.
+        """
+        return self.fence is not None and all(epoch < self.fence for epoch in self._released)
 
     def see_answer(self, actor: Actor) -> None:
         """Note what a client was told."""

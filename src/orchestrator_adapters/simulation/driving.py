@@ -1,7 +1,7 @@
 """Letting a world go on, with a plan of faults, until everything had its time."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from attrs import define, field, frozen
 
@@ -104,25 +104,3 @@ def meet(world: World, actor: Actor, kind: FaultKind | None) -> None:
             world.loop.step(actor)
     else:
         world.loop.step(actor, None if kind is None else Fault(kind))
-
-
-def one_run() -> World:
-    """Return a world in which a client asks one of two replicas for a run of three orders."""
-    world = World()
-    first = world.start_replica()
-    world.start_replica()
-    world.ask(first)
-    return world
-
-
-def asked_twice() -> World:
-    """Return a world in which a client asks both replicas for the same run at once."""
-    world = World()
-    for replica in (world.start_replica(), world.start_replica()):
-        world.ask(replica)
-    return world
-
-
-Scenario = Callable[[], World]
-
-SCENARIOS: Mapping[str, Scenario] = {"one run": one_run, "asked twice": asked_twice}

@@ -106,7 +106,7 @@ class Boundary:
         if kind is FaultKind.LOST:
             raise self._told(OutcomeUnknown(port, operation, "no answer"))
         if kind is FaultKind.TWICE:
-            await perform()
+            self.world.note_call(self.process, call, await perform())
         try:
             answer = await perform()
         except Exception as error:

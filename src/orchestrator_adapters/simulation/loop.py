@@ -144,6 +144,13 @@ class Loop:
                 self._resume(actor, None)
         return True
 
+    def pass_time(self, seconds: float) -> None:
+        """Let that much time pass; whoever slept until then wakes."""
+        self.later(seconds, lambda: None)
+        until = self.now + seconds
+        while self.now < until:
+            self.advance()
+
     def later(self, seconds: float, do: Callable[[], None]) -> None:
         """Do something after that many seconds."""
         heapq.heappush(self._timers, (self.now + seconds, next(self._order), do))
@@ -152,6 +159,11 @@ class Loop:
     def has_timers(self) -> bool:
         """Whether something is still to happen by itself."""
         return bool(self._timers)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether anything will happen if time passes."""
+        return self.has_timers or any(actor.wake_at is not None for actor in self.actors)
 
     def kill(self, process: Process) -> None:
         """End a process: all that it knew is gone."""

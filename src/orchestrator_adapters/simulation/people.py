@@ -18,7 +18,6 @@ from orchestrator_core.workflow import execute_run
 
 ROUND_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 16.0
-ENGAGE_WAIT_SECONDS = 3.0
 
 
 async def tend(ports: RunPorts, policy: RunPolicy, *, rests_seconds: float) -> None:
@@ -65,15 +64,21 @@ async def ask_for_run(
 
 
 async def stop_trading(
-    operator: str, ports: RunPorts, tell: Callable[[EngageAnswer], None]
+    operator: str,
+    ports: RunPorts,
+    tell: Callable[[EngageAnswer], None],
+    *,
+    wait_seconds: float,
+    cancels: bool = False,
 ) -> EngageAnswer:
-    """Engage, and tell what the answer was."""
+    """Engage, wait that long for what is on the wire, and tell what the answer was."""
     answer = await engage(
         Engagement(operator, "odd fills", ports.clock.now()),
         kill_switch=ports.kill_switch,
         runs=ports.runs,
         clock=ports.clock,
-        wait_seconds=ENGAGE_WAIT_SECONDS,
+        wait_seconds=wait_seconds,
+        cancel_at=ports.sink if cancels else None,
     )
     tell(answer)
     return answer

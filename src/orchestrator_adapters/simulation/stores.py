@@ -80,7 +80,7 @@ class SimulatedRuns(MemoryRunRepository):
             )
             for stored in self._runs.values()
         )
-        return repr((self._latch, list(runs), self._following))
+        return repr((self._latch, list(runs), self._following.orders))
 
 
 @define

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator
 
 from attrs import define, field, frozen
 
-from orchestrator_adapters.simulation.driving import Cell, Driver, Outcome, Plan, Scenario
+from orchestrator_adapters.simulation.driving import Cell, Driver, Outcome, Plan
 from orchestrator_adapters.simulation.faults import EVENTS, FaultKind, faults_of
 from orchestrator_adapters.simulation.loop import Call
+from orchestrator_adapters.simulation.scenarios import Scenario
 
 ALL_EVENTS = tuple(sorted(EVENTS, key=lambda kind: kind.name))
 

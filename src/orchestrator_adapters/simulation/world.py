@@ -65,6 +65,7 @@ RESTART_SECONDS = 5.0
 # Recovery's first round comes just after a lease given at the start has ended.
 REST_SECONDS = 21.0
 FILL_SECONDS = 0.5
+ENGAGE_WAIT_SECONDS = 3.0
 
 _PORTS_DOWN = {
     FaultKind.DATABASE_DOWN: "runs",
@@ -92,11 +93,25 @@ class World:
     """
 
     def __init__(
-        self, *, weights: Mapping[str, float] | None = None, policy: RunPolicy = POLICY
+        self,
+        *,
+        weights: Mapping[str, float] | None = None,
+        policy: RunPolicy = POLICY,
+        engage_wait_seconds: float = ENGAGE_WAIT_SECONDS,
+        fills: bool = True,
     ) -> None:
-        """Lay out the desk; no replica is started yet."""
+        """Lay out the desk; no replica is started yet.
+
+        Args:
+            weights: Of each symbol, in every batch of signals.
+            policy: How every replica runs.
+            engage_wait_seconds: How long an engagement waits for what is on the wire.
+            fills: Whether orders fill; else they stand until they are canceled.
+        """
         self.loop = Loop(START, on_kill=self._bury)
         self.policy = policy
+        self.engage_wait_seconds = engage_wait_seconds
+        self.fills = fills
         self.weights = dict(WEIGHTS if weights is None else weights)
         self.runs = SimulatedRuns(ProcessClock(self.loop, Process("database")))
         self.shared = SharedStore()
@@ -176,15 +191,20 @@ class World:
         )
         return self._watch(self.loop.spawn(name, replica.process, running))
 
-    def engage(self, replica: Replica) -> Actor:
-        """Let an operator stop trading through a replica."""
+    def engage(self, replica: Replica, *, cancels: bool = False) -> Actor:
+        """Let an operator stop trading through a replica, and cancel what is live if told so."""
         name = self._next_name("operator")
-        engaging = people.stop_trading(name, replica.ports, self.checker.see_engaged)
+        engaging = people.stop_trading(
+            name,
+            replica.ports,
+            self.checker.see_engaged,
+            wait_seconds=self.engage_wait_seconds,
+            cancels=cancels,
+        )
         return self._watch(self.loop.spawn(name, replica.process, engaging))
 
     def disengage(self, replica: Replica) -> Actor:
         """Let an operator release trading through a replica."""
-        self.checker.see_release()
         name = self._next_name("operator")
         releasing = people.let_trade(name, replica.ports)
         return self._watch(self.loop.spawn(name, replica.process, releasing))
@@ -229,7 +249,7 @@ class World:
 
     def _fill(self) -> None:
         for id_, entry in self.gateway.ledger.items():
-            if entry.report.status == "accepted":
+            if self.fills and entry.report.status == "accepted":
                 self.gateway.fill(id_, price=PRICE)
 
     # World events
@@ -247,19 +267,21 @@ class World:
             case FaultKind.CLOCK_BACK:
                 process.skew_seconds -= CLOCK_JUMP_SECONDS
             case FaultKind.ENGAGE:
-                self.engage(self._another(process))
+                self.engage(self.living(but=process))
             case FaultKind.FOREIGN_ENGAGE:
-                self._engage_elsewhere()
+                self.engage_elsewhere()
             case FaultKind.DATABASE_DOWN | FaultKind.SHARED_DOWN | FaultKind.GATEWAY_DOWN:
                 self._down_until[_PORTS_DOWN[kind]] = self.loop.now + OUTAGE_SECONDS
             case _:
                 raise ValueError(f"{kind.name} is no world event")
 
-    def _another(self, process: Process) -> Replica:
-        others = [replica for replica in self.replicas if replica.process is not process]
-        return others[0] if others else self.start_replica()
+    def living(self, *, but: Process | None = None) -> Replica:
+        """Return a replica that lives and is another process than that one."""
+        others = [replica for replica in self.replicas if replica.process is not but]
+        return others[-1] if others else self.start_replica()
 
-    def _engage_elsewhere(self) -> None:
+    def engage_elsewhere(self) -> None:
+        """Let another service stop trading, in the shared store alone."""
         engagement = Engagement("another service", "odd fills", self.loop.time_of_day())
         run_sync(self.shared.switch.engage(engagement, latch_epoch=None))
 
@@ -290,6 +312,20 @@ class World:
             runs=self.runs,
             kill_switch=self.shared.switch,
             clock=ProcessClock(self.loop, Process("outside")),
+        )
+
+    def fingerprint(self) -> str:
+        """Return a text that is equal for worlds that no actor can tell apart."""
+        ledger = [(e.intent, e.report) for e in self.gateway.ledger.values()]
+        return repr(
+            (
+                self.runs.fingerprint(),
+                self.shared.fingerprint(),
+                ledger,
+                self.checker.on_the_way,
+                self.checker.is_fenced,
+                self.loop.now,
+            )
         )
 
     def is_settled(self) -> bool:
