@@ -94,10 +94,12 @@ class MemoryOrderSink:
     _silences: dict[Symbol, deque[Silence]] = field(factory=dict, init=False)
 
     @property
-    def ledger(self) -> Mapping[str, LedgerEntry]:
-        """The orders placed, by the gateway's id, in the order of their arrival."""
+    def ledger(self) -> Mapping[ClientOrderId, LedgerEntry]:
+        """The orders placed, by the id that it answers under, in the order of their arrival."""
         return {
-            id_: entry for id_, entry in self._records.items() if entry.report.status != DRY_RUN
+            ClientOrderId(id_): entry
+            for id_, entry in self._records.items()
+            if entry.report.status != DRY_RUN
         }
 
     @property
