@@ -4,12 +4,8 @@ from contextlib import AsyncExitStack
 import pytest
 from attrs import frozen
 
-from orchestrator_adapters.conformance.budget import (
-    BudgetStage,
-    OrderBudgetConformance,
-    fresh,
-    ids,
-)
+from orchestrator_adapters.conformance.budget import BudgetStage, OrderBudgetConformance
+from orchestrator_adapters.conformance.budget_model import fresh, ids
 from orchestrator_adapters.redis import RedisAddress, RedisClient, RedisOrderBudget
 from orchestrator_core.ports import Allowance
 from tests.servers.redis import RedisServer

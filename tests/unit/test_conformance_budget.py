@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from attrs import field, frozen
 
-from orchestrator_adapters.conformance.budget import BudgetStage, OrderBudgetConformance, ids
+from orchestrator_adapters.conformance.budget import BudgetStage, OrderBudgetConformance
+from orchestrator_adapters.conformance.budget_model import ids
 from orchestrator_adapters.memory.budget import MemoryOrderBudget
 from orchestrator_adapters.memory.clock import VirtualClock
 from orchestrator_adapters.sqlite.budget import SqliteOrderBudget

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator_adapters.run_rows import REGISTERED_OPEN
-from orchestrator_adapters.sqlite.database import SqliteDatabase, migrations, port_error
+from orchestrator_adapters.sqlite.database import SqliteDatabase, port_error
 from orchestrator_adapters.sqlite.orders import in_states
+from orchestrator_adapters.sqlite.schema import migrations
 from orchestrator_core.errors import LeaseLost, OutcomeUnknown, PortError, Unavailable
 from orchestrator_core.lifecycle import HOLDS_ID, OrderState
 

@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
+from orchestrator_adapters.sqlite.schema import migrate
 from orchestrator_core.errors import OutcomeUnknown, PortError, Unavailable
 
 Answer = TypeVar("Answer")
@@ -210,7 +210,7 @@ class SqliteDatabase:
             # Locked throughout: opening may recover the log of a process that died.
             with self._lock(port, operation, deadline):
                 self._connection = _connect(self._path)
-                _migrate(self._connection)
+                migrate(self._connection)
                 self._identity = _identity_of(self._path)
         except (*SQLITE_ERRORS, OSError) as error:
             self._drop()
@@ -278,33 +278,3 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def migrations() -> tuple[str, ...]:
-    """Return the schema's steps, in order; step N brings a file from version N-1 to N."""
-    folder = resources.files(__package__).joinpath("migrations")
-    files = sorted(
-        (entry for entry in folder.iterdir() if entry.name.endswith(".sql")),
-        key=lambda entry: entry.name,
-    )
-    return tuple(entry.read_text(encoding="utf-8") for entry in files)
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    steps = migrations()
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(steps):
-        raise sqlite3.NotSupportedError(
-            f"the file has schema version {version}, this program knows up to {len(steps)}"
-        )
-    if version == len(steps):
-        return
-    script = "\n".join(steps[version:])
-    try:
-        connection.executescript(
-            f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version={len(steps)};\nCOMMIT;"
-        )
-    except SQLITE_ERRORS:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise

@@ -19,14 +19,16 @@ from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
 from orchestrator_core.lifecycle import tally_orders
 
 # CROSS JOIN: the orders that are due are few, the strategy's runs are many.
-_SELECT_DUE = (
+SELECT_DUE = (
     f"SELECT {FOLLOWED_COLUMNS} FROM signal_order_mappings m"  # noqa: S608 - names of ours
     " CROSS JOIN orchestration_runs r USING (run_id)"
-    " WHERE m.follow_at <= ? AND r.strategy_id = ? ORDER BY m.follow_at, m.id LIMIT ?"
+    " WHERE m.follow_at <= :now AND r.strategy_id = :strategy_id"
+    " ORDER BY m.follow_at, m.id LIMIT :limit"
 )
-_SELECT_LIVE = (
+SELECT_LIVE = (
     f"SELECT {FOLLOWED_COLUMNS} FROM signal_order_mappings m"  # noqa: S608 - names of ours
-    " WHERE m.is_live = 1 AND m.client_order_id > ? ORDER BY m.client_order_id LIMIT ?"
+    " WHERE m.is_live = 1 AND m.client_order_id > :after"
+    " ORDER BY m.client_order_id LIMIT :limit"
 )
 
 
@@ -50,9 +52,8 @@ def take_followed(
     now: datetime,
 ) -> tuple[FollowedOrder, ...]:
     """Return orders to be asked about, each held; see `RunRepository.take_followed`."""
-    rows = connection.execute(
-        _SELECT_DUE, (sqlite_value(now), strategy_id, max(limit, 0))
-    ).fetchall()
+    wish = {"now": sqlite_value(now), "strategy_id": strategy_id, "limit": max(limit, 0)}
+    rows = connection.execute(SELECT_DUE, wish).fetchall()
     held_until = sqlite_value(now + timedelta(seconds=hold_seconds))
     connection.executemany(
         "UPDATE signal_order_mappings SET follow_at = ? WHERE id = ?",
@@ -65,7 +66,7 @@ def live_orders(
     connection: sqlite3.Connection, after: ClientOrderId | None, limit: int, now: datetime
 ) -> tuple[FollowedOrder, ...]:
     """Return accepted orders that had not ended; see `RunRepository.live_orders`."""
-    rows = connection.execute(_SELECT_LIVE, (after or "", max(limit, 0)))
+    rows = connection.execute(SELECT_LIVE, {"after": after or "", "limit": max(limit, 0)})
     return _followed(rows, now)
 
 

@@ -20,16 +20,16 @@ _OPEN = (
     "SELECT run_id, lease_epoch FROM run_leases CROSS JOIN orchestration_runs r USING (run_id)"
     " WHERE r.completed_at IS NULL AND r.strategy_id = :strategy_id"
 )
-_SELECT_DUE = (
+SELECT_DUE = (
     f"{_OPEN} AND {DUE_AT} IS NOT NULL AND {DUE_AT} <= :now ORDER BY {DUE_AT}, r.id LIMIT 1"
 )
 _SELECT_FREE = (
     f"{_OPEN} AND run_id = :run_id AND (lease_expires_at IS NULL OR lease_expires_at <= :now)"
 )
-_SELECT_BACKLOG = (
+SELECT_BACKLOG = (
     f"SELECT count(*) AS runs_due, min({DUE_AT}) AS first_due_at FROM run_leases"  # noqa: S608
     " CROSS JOIN orchestration_runs r USING (run_id)"
-    f" WHERE r.completed_at IS NULL AND {DUE_AT} IS NOT NULL AND {DUE_AT} <= ?"
+    f" WHERE r.completed_at IS NULL AND {DUE_AT} IS NOT NULL AND {DUE_AT} <= :now"
 )
 
 
@@ -42,7 +42,7 @@ def take_run(
 ) -> TakenRun | None:
     """Give a run that is due to a new holder; see `RunRepository.take_run`."""
     wish = {"strategy_id": strategy_id, "run_id": sqlite_value(run_id), "now": sqlite_value(now)}
-    found = connection.execute(_SELECT_DUE if run_id is None else _SELECT_FREE, wish).fetchone()
+    found = connection.execute(SELECT_DUE if run_id is None else _SELECT_FREE, wish).fetchone()
     if found is None:
         return None
     lease = Lease(run_id_of(found["run_id"]), found["lease_epoch"] + 1, lease_seconds)
@@ -92,7 +92,7 @@ def _claim_ages(
 
 def read_backlog(connection: sqlite3.Connection, now: datetime) -> Backlog:
     """Return what waits for recovery; see `RunRepository.backlog`."""
-    due = connection.execute(_SELECT_BACKLOG, (sqlite_value(now),)).fetchone()
+    due = connection.execute(SELECT_BACKLOG, {"now": sqlite_value(now)}).fetchone()
     followed = connection.execute(
         "SELECT count(*) FROM signal_order_mappings WHERE is_live = 1"
     ).fetchone()

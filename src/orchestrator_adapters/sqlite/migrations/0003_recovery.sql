@@ -37,12 +37,11 @@ CREATE TABLE latch_history (
 );
 CREATE INDEX latch_history_newest ON latch_history (occurred_at, id);
 
--- What the rows stored before mean to recovery and to following.
+-- What the rows stored before mean to recovery and to following: due since they were last written.
 
 UPDATE run_leases
-SET recover_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'
+SET recover_at = (SELECT updated_at FROM orchestration_runs r WHERE r.run_id = run_leases.run_id)
 WHERE lease_expires_at IS NULL
-    AND run_id IN (SELECT run_id FROM orchestration_runs WHERE completed_at IS NULL)
     AND run_id IN (
         SELECT run_id FROM signal_order_mappings
         WHERE state IN ('planned', 'sending', 'unknown', 'unresolved')
@@ -55,7 +54,7 @@ UPDATE signal_order_mappings SET canceled_on_arrival = 1
 WHERE state = 'accepted' AND gateway_status = 'canceled';
 
 UPDATE signal_order_mappings
-SET is_live = 1, follow_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z'
+SET is_live = 1, follow_at = updated_at
 WHERE state = 'accepted' AND gateway_status NOT IN (
     'filled', 'canceled', 'expired', 'rejected', 'replaced', 'blocked_kill_switch',
     'blocked_circuit_breaker', 'dry_run'
