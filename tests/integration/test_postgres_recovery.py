@@ -81,14 +81,19 @@ async def test_a_closer_who_died_between_two_steps_leaves_a_run_that_is_due(
         await runs.close_run(run.lease, a_closing())
 
 
-async def test_an_order_whose_row_is_gone_is_asked_about_no_more(
+async def test_an_order_whose_row_is_gone_stands_in_no_others_way(
     database: PostgresDatabase,
 ) -> None:
     runs = PostgresRunRepository(database)
     await let_trade(runs)
-    run = await started(runs, ["AAPL"], claims=True)
-    await runs.commit_wave(run.lease, [an_acceptance(run.ids[0], follow=0.0)], None)
-    execute(database.dsn, "DELETE FROM orchestration_runs")
+    started_runs = [await started(runs, [symbol], claims=True) for symbol in ("AAPL", "IBM")]
+    first, last = sorted(started_runs, key=lambda run: run.ids)
+    for run in (first, last):
+        await runs.commit_wave(run.lease, [an_acceptance(run.ids[0], follow=0.0)], None)
+    execute(database.dsn, f"DELETE FROM orchestration_runs WHERE run_id = '{first.run_id}'")  # noqa: S608
 
-    assert not await runs.take_followed(ALPHA, limit=10, hold_seconds=0)
-    assert not await runs.live_orders(after=None, limit=10)
+    live = await runs.live_orders(after=None, limit=1)
+    followed = await runs.take_followed(ALPHA, limit=10, hold_seconds=0)
+
+    assert [order.intent.client_order_id for order in live] == list(last.ids)
+    assert [order.intent.client_order_id for order in followed] == list(last.ids)

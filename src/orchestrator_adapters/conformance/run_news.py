@@ -133,6 +133,10 @@ class NewsCases:
         word = a_report(run.ids[0], "rejected")
         rejected = Settlement(run.ids[0], S.REJECTED, "no", report=word, follow_seconds=FOLLOW)
         await stage.runs.close_run(run.lease, a_closing(rejected))
+        news = news_of(await followed(stage, run), "new", follow=FOLLOW)
+        await stage.runs.record_news([news])
+        assert (await only_order(stage.runs, run)).order_status == "new"
+        assert not await stage.runs.live_orders(after=None, limit=10)
         news = news_of(await followed(stage, run), "filled", filled="10")
         await stage.runs.record_news([news])
         order = await only_order(stage.runs, run)

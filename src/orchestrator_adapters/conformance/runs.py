@@ -11,13 +11,14 @@ The stage is described in `run_stage`; the cases stand in the modules beside it.
 import pytest
 
 from orchestrator_adapters.conformance.run_closings import AdopterCases, ClosingCases, ListingCases
+from orchestrator_adapters.conformance.run_dues import DueCases
 from orchestrator_adapters.conformance.run_followings import FollowingCases
 from orchestrator_adapters.conformance.run_histories import HistoryCases
 from orchestrator_adapters.conformance.run_latches import LatchCases
 from orchestrator_adapters.conformance.run_news import CanceledCases, NewsCases
 from orchestrator_adapters.conformance.run_openings import RunOpeningCases
 from orchestrator_adapters.conformance.run_plans import AdoptionCases, PlanCases
-from orchestrator_adapters.conformance.run_recoveries import DueCases, TakingCases
+from orchestrator_adapters.conformance.run_recoveries import TakingCases
 from orchestrator_adapters.conformance.run_resends import ResendCases
 from orchestrator_adapters.conformance.run_stage import RunStage
 from orchestrator_adapters.conformance.run_waves import ClaimCases, OutcomeCases

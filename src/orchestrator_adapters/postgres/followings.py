@@ -9,14 +9,15 @@ from orchestrator_adapters.postgres.rows import news_arrays
 from orchestrator_core.commits import FollowedOrder, OrderNews
 from orchestrator_core.identifiers import ClientOrderId, StrategyId
 
-# Each order is found by its id alone: a session keeps its plans.
-_ORDERS: Final = """
+_COLUMNS: Final = """
     SELECT m.run_id, m.symbol, m.client_order_id, m.leg, m.order_qty, m.order_side, m.order_type,
            m.time_in_force, m.gateway_status, m.gateway_order_id, m.broker_order_id, m.filled_qty,
            m.filled_avg_price, m.message,
            extract(epoch FROM clock_timestamp() - coalesce(m.claimed_at, m.created_at))::float8
                AS age_seconds
-    FROM found
+"""
+# Each order is found by its id alone: a session keeps its plans.
+_ORDERS: Final = """
     JOIN LATERAL (
         SELECT * FROM signal_order_mappings o
         WHERE o.client_order_id = found.client_order_id AND o.holds_id
@@ -38,16 +39,18 @@ _DUE: Final = """
         WHERE f.client_order_id = found.client_order_id
     )
 """
-_LIVE_AFTER: Final = """
-    WITH found AS MATERIALIZED (
-        SELECT client_order_id FROM orders_followed
-        WHERE client_order_id > %s AND is_live
-        ORDER BY client_order_id
-        LIMIT %s
-    )
-"""
-_TAKE: Final = _DUE + _ORDERS + "ORDER BY found.follow_at, found.client_order_id"
-_LIVE: Final = _LIVE_AFTER + _ORDERS + "ORDER BY found.client_order_id"
+_TAKE: Final = (
+    _DUE + _COLUMNS + "FROM found" + _ORDERS + "ORDER BY found.follow_at, found.client_order_id"
+)
+
+_LIVE: Final = (
+    _COLUMNS
+    + "FROM orders_followed found"
+    + _ORDERS
+    + "WHERE found.client_order_id > %s AND found.is_live"
+    + " ORDER BY found.client_order_id LIMIT %s"
+)
+
 _RECORD: Final = "SELECT o_changed FROM orchestrator_record_news(%s" + 11 * ", %s" + ")"
 
 

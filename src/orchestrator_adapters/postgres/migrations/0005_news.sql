@@ -86,6 +86,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     v_locked UUID[];
     v_current BOOLEAN[];
+    v_live BOOLEAN[];
     v_changed BIGINT[];
     v_changed_runs UUID[];
 BEGIN
@@ -108,13 +109,15 @@ BEGIN
     END IF;
     -- Which pieces of news were compared with the word that stands; judged before any is written.
     SELECT array_agg(
-        m.id IS NOT NULL AND m.state IN ('accepted', 'rejected')
-            AND m.gateway_status = n.status_before
-            AND coalesce(m.filled_qty, 0) = n.filled_qty_before
-        ORDER BY n.place)
-    INTO v_current
-    FROM unnest(p_run_ids, p_ids, p_statuses_before, p_filled_qtys_before)
-        WITH ORDINALITY AS n (run_id, client_order_id, status_before, filled_qty_before, place)
+               m.id IS NOT NULL AND m.state IN ('accepted', 'rejected')
+                   AND m.gateway_status = n.status_before
+                   AND coalesce(m.filled_qty, 0) = n.filled_qty_before
+               ORDER BY n.place),
+           array_agg(n.is_live AND m.state = 'accepted' ORDER BY n.place)
+    INTO v_current, v_live
+    FROM unnest(p_run_ids, p_ids, p_statuses_before, p_filled_qtys_before, p_are_live)
+        WITH ORDINALITY
+        AS n (run_id, client_order_id, status_before, filled_qty_before, is_live, place)
     LEFT JOIN LATERAL (
         SELECT * FROM signal_order_mappings o
         WHERE o.client_order_id = n.client_order_id AND o.holds_id AND (o.run_id = n.run_id) IS TRUE
@@ -157,12 +160,12 @@ BEGIN
     UPDATE orders_followed f
     SET is_live = n.is_live,
         follow_at = clock_timestamp() + make_interval(secs => n.follow_seconds)
-    FROM unnest(v_current, p_ids, p_are_live, p_follow_seconds)
+    FROM unnest(v_current, p_ids, v_live, p_follow_seconds)
         AS n (is_current, client_order_id, is_live, follow_seconds)
     WHERE f.client_order_id = n.client_order_id AND n.is_current
       AND (n.is_live OR n.follow_seconds IS NOT NULL);
     DELETE FROM orders_followed f
-    USING unnest(v_current, p_ids, p_are_live, p_follow_seconds)
+    USING unnest(v_current, p_ids, v_live, p_follow_seconds)
         AS n (is_current, client_order_id, is_live, follow_seconds)
     WHERE f.client_order_id = n.client_order_id AND n.is_current
       AND NOT n.is_live AND n.follow_seconds IS NULL;
