@@ -4,6 +4,7 @@ A file has one writer at a time, so of takers at once each finds what the one be
 """
 
 import sqlite3
+from collections.abc import Iterable
 from datetime import datetime
 
 from orchestrator_adapters.order_rows import taken_over
@@ -14,6 +15,7 @@ from orchestrator_core.commits import Backlog, Lease, TakenRun
 from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
 from orchestrator_core.lifecycle import OrderState
+from orchestrator_core.orders import Order
 
 # CROSS JOIN: the leases that are due are few, the strategy's runs are many.
 _OPEN = (
@@ -47,32 +49,29 @@ def take_run(
         return None
     lease = Lease(run_id_of(found["run_id"]), found["lease_epoch"] + 1, lease_seconds)
     hold(connection, lease, now)
-    sending = [
-        taken_over(order)
-        for order in orders_of(connection, lease.run_id)
-        if order.state is OrderState.SENDING
-    ]
-    update_outcomes(connection, lease.run_id, sending, now)
-    return _describe(connection, lease, strategy_id, now)
+    before = orders_of(connection, lease.run_id)
+    orders = [taken_over(each) if each.state is OrderState.SENDING else each for each in before]
+    doubtful = [each for each, was in zip(orders, before, strict=True) if each is not was]
+    update_outcomes(connection, lease.run_id, doubtful, now)
+    return _describe(connection, lease, orders, now)
 
 
 def _describe(
-    connection: sqlite3.Connection, lease: Lease, strategy_id: StrategyId, now: datetime
+    connection: sqlite3.Connection, lease: Lease, orders: Iterable[Order], now: datetime
 ) -> TakenRun:
     row = connection.execute(
-        "SELECT * FROM orchestration_runs WHERE run_id = ?", (str(lease.run_id),)
+        "SELECT * FROM orchestration_runs LEFT JOIN gateway_answers USING (strategy_id)"
+        " WHERE run_id = ?",
+        (str(lease.run_id),),
     ).fetchone()
     if row is None:
         raise IllegalTransition(f"run {lease.run_id} was stored and is gone")
-    answer = connection.execute(
-        "SELECT keeps_ids FROM gateway_answers WHERE strategy_id = ?", (strategy_id,)
-    ).fetchone()
     return TakenRun(
         lease=lease,
-        run=run_of_row(row, orders_of(connection, lease.run_id)),
+        run=run_of_row(row, orders),
         snapshot=snapshot_of(row["snapshot"]),
         claim_ages=_claim_ages(connection, lease.run_id, now),
-        keeps_ids=None if answer is None else bool(answer["keeps_ids"]),
+        keeps_ids=None if row["keeps_ids"] is None else bool(row["keeps_ids"]),
     )
 
 
