@@ -243,3 +243,19 @@ async def test_a_stop_lets_the_recovery_under_way_end(stage: Stage) -> None:
     stage.faulty_sink.gate.set()
     await stopping
     assert (await shown(stage, run["run_id"]))["status"] == "completed"
+
+
+async def test_a_stop_waits_for_no_pause_between_rounds() -> None:
+    async with a_stage(RECOVERY_SECONDS="3600") as stage:
+        app = create_app(stage.orchestrator)
+        async with asyncio.timeout(3):
+            async with app.router.lifespan_context(app):
+                await stage.faulty_runs.called("take_run")
+                await stage.faulty_runs.called("take_followed")
+
+
+async def test_health_keeps_its_deadline_where_the_backlog_hangs(stage: Stage) -> None:
+    stage.faulty_runs.only, stage.faulty_runs.hangs = frozenset({"backlog"}), True
+    async with asyncio.timeout(3):
+        recovery = (await stage.client.get("/health")).json()["details"]["recovery"]
+    assert (recovery["runs_due"], recovery["orders_unresolved"]) == (None, 0)
