@@ -160,6 +160,9 @@ def test_an_order_that_nothing_settles_is_listed_with_what_to_do(
     data: Path, peer: GatewayPeer, capsys: Captured
 ) -> None:
     run = an_unresolved_order(data, peer, capsys)
+    answers = answered(capsys, "config", "check")["answers"]
+    assert answers["open orders"] == "1, 1 for an operator: orchestrator orders open"
+    assert answers["recovery"] == "0 runs due, 1 order followed"
     note = answered(capsys, "runs", "show", run["run_id"])["note"]
     assert note.startswith("An order waits for an operator")
     assert main(["orders", "open"]) == ExitCode.DONE

@@ -8,11 +8,13 @@ from orchestrator_core.model import SafetyFlags
 from orchestrator_core.ports import BreakerState
 from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
+from orchestrator_entrypoints.commands.run_output import counted_as
 from orchestrator_entrypoints.commands.session import with_orchestrator
 from orchestrator_entrypoints.health import (
     HealthObserver,
     Observation,
     Problem,
+    count_open,
     gateway_distrust,
     why_not_ready,
 )
@@ -85,6 +87,7 @@ def describe(observation: Observation, orchestrator: Orchestrator) -> tuple[tupl
         ("kill switch", _switch(observation)),
         ("circuit breaker", _breaker(observation, orchestrator)),
         ("open orders", _open_orders(observation)),
+        ("recovery", _recovery(observation)),
     )
 
 
@@ -123,7 +126,20 @@ def _breaker(observation: Observation, orchestrator: Orchestrator) -> str:
 
 def _open_orders(observation: Observation) -> str:
     orders = observation.open_orders
-    return f"not known: {orders.cause}" if isinstance(orders, Problem) else str(len(orders))
+    if isinstance(orders, Problem):
+        return f"not known: {orders.cause}"
+    counts = count_open(orders)
+    waiting = counts.unresolved + counts.in_conflict
+    by_hand = f", {waiting} for an operator: orchestrator orders open" if waiting else ""
+    return f"{len(orders)}{by_hand}"
+
+
+def _recovery(observation: Observation) -> str:
+    backlog = observation.backlog
+    if isinstance(backlog, Problem):
+        return f"not known: {backlog.cause}"
+    due = counted_as(backlog.runs_due, "run")
+    return f"{due} due, {counted_as(backlog.orders_followed, 'order')} followed"
 
 
 def _code_of(
