@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from orchestrator_core.lifecycle import ORDER_TRANSITIONS, OrderState
-from tests.chaos.decisions import SHARED
+from tests.chaos.decisions import is_own
 from tests.chaos.evidence import Evidence, Finding, Promise
 from tests.chaos.ledger import Event
 
@@ -21,9 +21,7 @@ def check_one_order(evidence: Evidence) -> Iterator[Finding]:
     """Find doubles, ids that no decision may have, and repeats with other bytes."""
     promise = Promise.ONE_ORDER
     by_symbol = Counter(
-        document["symbol"]
-        for document in evidence.held.values()
-        if document["symbol"] not in SHARED
+        document["symbol"] for document in evidence.held.values() if is_own(document["symbol"])
     )
     for symbol, count in by_symbol.items():
         if count > 1:
@@ -42,7 +40,7 @@ def check_one_order(evidence: Evidence) -> Iterator[Finding]:
 
 def _expected_ids(evidence: Evidence) -> dict[str, set[str]]:
     expected: dict[str, set[str]] = defaultdict(set)
-    for decision in evidence.decisions:
+    for decision in evidence.journal.decisions.values():
         for symbol in decision.symbols:
             id_ = evidence.deciding.order_id(decision.signal_date, decision.rebalance_key, symbol)
             expected[symbol].add(id_)

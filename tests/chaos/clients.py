@@ -16,7 +16,7 @@ from tests.servers.service import RUN, RUNS
 CLIENT_SECONDS = 20.0
 AGAIN_SHARE = 0.3
 TWIN_SHARE = 0.3
-RETRIES = 3
+RETRY_SECONDS = 0.2
 RETRY_SHARE = 0.7
 LOOKS = 3
 RUNNING = 202
@@ -72,6 +72,7 @@ class Client:
                 break
             if self._draw.random() > RETRY_SHARE:
                 return
+            await asyncio.sleep(RETRY_SECONDS)
             first = await self._post(decision, replica)
         if first.status == RUNNING and first.run_id is not None:
             await self._look(first.run_id)
@@ -90,6 +91,7 @@ class Client:
 
 async def ask(stage: Stage, journal: Journal, decision: Decision, replica: int) -> AnswerSeen:
     """Ask a replica for a run, and note what was seen."""
+    journal.decisions[decision.name] = decision
     key = decision.idempotency_key
     headers = {} if key is None else {"Idempotency-Key": key}
     url = stage.replicas[replica].url + RUN

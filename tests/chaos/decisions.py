@@ -5,6 +5,7 @@ came under, and some that decisions share, where the id must tell them apart.
 """
 
 import random
+import re
 from datetime import date
 from typing import Any
 
@@ -18,6 +19,11 @@ KEYS = ("", "noon", "close", "k-1", "k-2")
 SHARED = ("AAPL", "MSFT", "BRK.B")
 OWN_SYMBOLS = (1, 9)
 KEYED_SHARE = 0.5
+
+
+def is_own(symbol: str) -> bool:
+    """Whether one decision alone trades the symbol."""
+    return re.fullmatch(r"C\d+N\d+[A-Z]", symbol) is not None
 
 
 @frozen

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, frozen
 
 from tests.chaos.audit import Books, OrderChange, OrderRow, RunRow
-from tests.chaos.decisions import Deciding, Decision
+from tests.chaos.decisions import Deciding
 from tests.chaos.journal import Journal
 from tests.chaos.ledger import Entry, Event
 
@@ -62,12 +62,6 @@ class Evidence:
     def taken(self) -> list[Entry]:
         """Orders as they were taken."""
         return [entry for entry in self.entries if entry.event is Event.TAKEN]
-
-    @cached_property
-    def decisions(self) -> list[Decision]:
-        """Each decision that was asked for, once."""
-        asked = (seen.decision for seen in self.journal.answers if seen.decision is not None)
-        return list({decision.name: decision for decision in asked}.values())
 
     @cached_property
     def runs(self) -> dict[str, RunRow]:

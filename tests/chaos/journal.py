@@ -96,8 +96,13 @@ class Mark:
 
 @define
 class Journal:
-    """All of a trial."""
+    """All of a trial.
 
+    Attributes:
+        decisions: All that was asked for, by name, answered or not.
+    """
+
+    decisions: dict[str, Decision] = field(factory=dict)
     answers: list[AnswerSeen] = field(factory=list)
     marks: list[Mark] = field(factory=list)
 

@@ -19,7 +19,7 @@ from tests.chaos.stage import KILL_SWITCH, Stage
 ENGAGE = "/api/v1/kill-switch/engage"
 DISENGAGE = "/api/v1/kill-switch/disengage"
 STATUS = "/api/v1/kill-switch/status"
-OPERATOR_SECONDS = 8.0
+OPERATOR_SECONDS = 16.0
 LOOK_SECONDS = 0.5
 # How long trading may stand without anybody holding it, before the watch lets it go.
 PATIENCE_SECONDS = 1.5

@@ -43,7 +43,7 @@ class HeldOrder:
             case Fate.CANCELED_LATER:
                 return "accepted" if share < 1 else "canceled"
             case Fate.PENDING:
-                return "pending_new" if share < 1 else "accepted"
+                return "pending_new" if share < 1 else "filled"
             case Fate.FILLS:
                 return (
                     "accepted" if share < 1 / 2 else "partially_filled" if share < 1 else "filled"

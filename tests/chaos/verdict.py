@@ -6,7 +6,13 @@ from collections.abc import Iterable, Sequence
 from attrs import frozen
 
 from tests.chaos.check_answers import check_answers
-from tests.chaos.check_brakes import check_doubt, check_drained, doubtful_times, drained_times
+from tests.chaos.check_brakes import (
+    RELEASES,
+    check_doubt,
+    check_drained,
+    doubtful_times,
+    drained_times,
+)
 from tests.chaos.check_orders import (
     check_nothing_lost,
     check_one_order,
@@ -29,6 +35,7 @@ CHECKS = (
     check_answers,
 )
 SHOWN = 40
+SHOWN_BEHIND = 5
 
 
 @frozen
@@ -58,9 +65,10 @@ class Verdict:
 def judge_trial(evidence: Evidence, notes: Sequence[str] = ()) -> Verdict:
     """Compare ledger, database and answers."""
     findings = [finding for check in CHECKS for finding in check(evidence)]
-    behind = [f"behind: {text}" for text in words_behind(evidence)]
+    behind = words_behind(evidence)
+    unheard = [f"{len(behind)} last words not heard of: {behind[:SHOWN_BEHIND]}"] if behind else []
     waiting = [f"waits for an operator: {text}" for text in left_to_operators(evidence)]
-    return Verdict(_counts(evidence, findings), findings, [*notes, *waiting, *behind])
+    return Verdict(_counts(evidence, findings), findings, [*notes, *waiting, *unheard])
 
 
 def _counts(evidence: Evidence, findings: Sequence[Finding]) -> list[str]:
@@ -72,10 +80,11 @@ def _counts(evidence: Evidence, findings: Sequence[Finding]) -> list[str]:
     states = Counter(row.state for row in evidence.books.orders)
     arrived = events.pop("arrived", 0)
     breaches = Counter(finding.promise for finding in findings)
-    decisions = f"{len(asked)} for {len(evidence.decisions)} decisions"
+    decisions = f"{len(asked)} for {len(evidence.journal.decisions)} decisions"
     quiet = f"{len(drained_times(evidence))} drained, {len(doubtful_times(evidence))} doubtful"
     return [
         f"runs asked: {decisions}, answered {_shown(str(seen.status) for seen in asked)}",
+        f"refusals: {_shown(seen.error for seen in asked if seen.error is not None)}",
         f"runs looked at: {len(looked)}, answered {_shown(str(seen.status) for seen in looked)}",
         f"runs stored: {len(evidence.books.runs)}, {dict(statuses.most_common())}",
         f"orders stored: {len(evidence.books.orders)}, {dict(states.most_common())}",
@@ -84,6 +93,7 @@ def _counts(evidence: Evidence, findings: Sequence[Finding]) -> list[str]:
         f"orders held: {len(evidence.held)}",
         f"done to it: {dict(evidence.journal.counts().most_common())}",
         f"engagements answered: {_shown(map(_barrier, evidence.journal.of(Deed.ENGAGE)))}",
+        f"releases answered: {_shown(str(mark.status) for mark in evidence.journal.of(*RELEASES))}",
         f"quiet times watched: {quiet}",
         *(f"{promise}: {breaches[promise]} breaches" for promise in Promise),
     ]
