@@ -10,6 +10,7 @@ from orchestrator_core.model import OrderIntent, OrderReport
 from orchestrator_core.orders import Order, Settlement
 from orchestrator_core.ports import Clock
 from orchestrator_core.runs import Run
+from orchestrator_core.tracking import has_ended
 
 
 @frozen
@@ -38,8 +39,8 @@ class MemoryFollowing:
 
     @property
     def count(self) -> int:
-        """Orders that are followed."""
-        return len(self._orders)
+        """Accepted orders that have not ended."""
+        return sum(not has_ended(order.report.status) for order in self._orders.values())
 
     def settle(
         self, run: Run, order: Order, settlement: Settlement, claimed_at: datetime | None

@@ -18,6 +18,7 @@ from orchestrator_adapters.run_rows import (
     settle_once,
     summarise,
 )
+from orchestrator_adapters.switch_rows import newest_first
 from orchestrator_core.commits import (
     TAKEN_OVER,
     Backlog,
@@ -253,8 +254,7 @@ class MemoryRunRepository:
         return True
 
     async def switch_history(self, *, limit: int) -> Sequence[HistoryEntry]:
-        entries = list(self._history.values())
-        return tuple(entries[::-1][: max(limit, 0)])
+        return newest_first(self._history.values())[: max(limit, 0)]
 
     async def check(self) -> None:
         return

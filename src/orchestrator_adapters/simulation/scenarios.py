@@ -32,6 +32,16 @@ def asked_again() -> World:
     return world
 
 
+def adopting() -> World:
+    """Return a world in which a second replica is asked while the first one sends."""
+    world = World(weights=TWO_SIDES)
+    sender, adopter = world.start_replica(), world.start_replica()
+    run = world.ask(sender)
+    go_to(world, run, "submit")
+    world.ask(adopter)
+    return world
+
+
 def engaged() -> World:
     """Return a world in which trading is stopped, and runs are asked for all the same."""
     world = World()
@@ -73,6 +83,7 @@ def _ask_whoever_lives(world: World) -> None:
 SWEPT: Mapping[str, Scenario] = {
     "one run": one_run,
     "asked again": asked_again,
+    "adopting": adopting,
     "engaged": engaged,
     "stopped and released": stopped_and_released,
 }
@@ -122,8 +133,7 @@ def a_dead_sender() -> World:
     world = World(weights=TWO_SIDES, policy=IMPATIENT, engage_wait_seconds=BRIEF_SECONDS)
     sender = world.start_replica()
     run = world.ask(sender)
-    while run.call is None or run.call.operation != "submit":
-        world.loop.step(run)
+    go_to(world, run, "submit")
     world.replicas.remove(sender)
     world.loop.kill(sender.process)
     world.loop.pass_time(POLICY.lease_seconds)
@@ -139,6 +149,12 @@ INTERLEAVED: Mapping[str, Scenario] = {
     "an engage and a disengage": an_engage_and_a_disengage,
     "a dead sender, two takers and an engage": a_dead_sender,
 }
+
+
+def go_to(world: World, actor: Actor, operation: str) -> None:
+    """Let one actor go on, alone, to its next call of that name."""
+    while actor.call is not None and actor.call.operation != operation:
+        world.loop.step(actor)
 
 
 def finish(world: World, actor: Actor) -> None:

@@ -1,0 +1,1 @@
+"""The promises, held against every schedule of the simulation that can be gone through."""

@@ -1,0 +1,45 @@
+"""Going through schedules until a promise is broken.
+
+    python -m tests.simulation.hunts SCENARIO [FIRST]
+
+The simplest first: no fault, every single one, then the pairs that begin with the fault FIRST, or
+all pairs. The exit code says whether one was broken; the story goes to the standard output.
+"""
+
+import sys
+from collections.abc import Iterator
+
+from orchestrator_adapters.simulation.driving import Plan
+from orchestrator_adapters.simulation.scenarios import SWEPT
+from orchestrator_adapters.simulation.sweeps import Tally, single_plans, sweep
+
+NOTHING_FOUND = 0
+FOUND = 3
+
+
+def hunt(scenario_name: str, first: str) -> str | None:
+    """Return how a promise was broken; None where none was."""
+    scenario = SWEPT[scenario_name]
+    singles = list(single_plans(scenario))
+    begun = [plan for plan in singles if first in {"", *plan.values()}]
+    for tally in _tallies(scenario_name, singles, begun):
+        if tally.broken:
+            return str(tally.broken[0])
+    return None
+
+
+def _tallies(scenario_name: str, singles: list[Plan], begun: list[Plan]) -> Iterator[Tally]:
+    scenario = SWEPT[scenario_name]
+    yield sweep(scenario, [{}, *singles], pairs=False, stop_at_first=True)
+    yield sweep(scenario, begun, pairs=True, stop_at_first=True)
+
+
+def main() -> int:
+    """Hunt, and say what was found."""
+    story = hunt(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "")
+    sys.stdout.write(f"{story or 'nothing found'}\n")
+    return FOUND if story else NOTHING_FOUND
+
+
+if __name__ == "__main__":
+    sys.exit(main())
