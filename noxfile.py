@@ -67,6 +67,15 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *session.posargs)
 
 
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Try the promises on real processes under faults: a soak, the barrier, recovery."""
+    install(session, "test")
+    trials = [session.posargs] if session.posargs else [["soak"], ["engage"], ["recovery"]]
+    for trial in trials:
+        session.run("python", "-m", "tests.chaos", *trial)
+
+
 @nox.session(reuse_venv=False)
 def wheel(session: nox.Session) -> None:
     """Build the wheel, install it into an empty environment, and run the demo from there."""

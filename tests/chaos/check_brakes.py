@@ -23,7 +23,7 @@ RELEASES = (Deed.DISENGAGE, Deed.INIT, Deed.FOREIGN_DISENGAGE)
 UNANSWERED_SECONDS = 60.0
 BROKEN_OFF_SECONDS = 3.0
 # From a claim's deadline to its bytes at the gateway, on a busy machine, through a slow network.
-TRAVEL_SECONDS = 1.0
+TRAVEL_SECONDS = 2.0
 # Two processes' readings of one wall clock, and a statement's own time.
 CLOCK_SECONDS = 0.05
 

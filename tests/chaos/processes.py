@@ -17,6 +17,7 @@ from attrs import define, field
 
 from tests.servers.service import command, environment
 
+ROOT = Path(__file__).parents[2]
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 LOOK_SECONDS = 0.05
@@ -157,6 +158,7 @@ def running_peers(
                 *("-m", "tests.chaos.peers"),
                 *(text for name, value in arguments.items() for text in (f"--{name}", str(value))),
             ],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
