@@ -154,7 +154,9 @@ def test_an_order_of_unknown_fate_ends_with_5_and_holds_the_barrier(
         monkeypatch.setenv("EXECUTION_GATEWAY_URL", url)
         assert main(["run", "--symbols", *SYMBOLS]) == ExitCode.RUNNING
         assert len(ledger.orders) == 4
-        assert "running" in capsys.readouterr().out
+        told = capsys.readouterr()
+        assert "running" in told.out
+        assert "without one: orchestrator recover" in told.err
         stop = ["kill-switch", "engage", "--operator", "ann", "--reason", "lost answers"]
         assert main(stop) == ExitCode.RUNNING
         out = capsys.readouterr().out

@@ -71,6 +71,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 ExitCode.UNAVAILABLE,
             ) from error
         show(made, console, as_json=arguments.json)
+        if made.status is RunStatus.RUNNING:
+            console.note("a service settles this by itself; without one: orchestrator recover")
         return ExitCode.INTERRUPTED if was_interrupted() else exit_code_of(made)
 
     return with_orchestrator(arguments, work)
