@@ -16,7 +16,7 @@ from orchestrator_core.commits import Backlog, OpenOrder
 from orchestrator_core.errors import PortError
 from orchestrator_core.halting import SwitchReading, read_latch, read_shared
 from orchestrator_core.kill_switch import Halted, Trading, Unreadable
-from orchestrator_core.lifecycle import IN_FLIGHT, OrderState
+from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.model import SafetyFlags
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import Breaker, BreakerState
@@ -87,12 +87,14 @@ class OpenCounts:
     """Open orders, by what has to happen to them.
 
     Attributes:
-        in_flight: Recovery, or their sender, settles them.
+        sending: Their sender settles them.
+        unknown: Recovery does.
         unresolved: Only an operator can.
         in_conflict: Only an operator can: the gateway has them with another payload.
     """
 
-    in_flight: int
+    sending: int
+    unknown: int
     unresolved: int
     in_conflict: int
 
@@ -101,7 +103,8 @@ def count_open(orders: Sequence[OpenOrder]) -> OpenCounts:
     """Return how many orders are open, and for whom."""
     states = Counter(order.state for order in orders)
     return OpenCounts(
-        in_flight=sum(states[state] for state in IN_FLIGHT),
+        sending=states[OrderState.SENDING],
+        unknown=states[OrderState.UNKNOWN],
         unresolved=states[OrderState.UNRESOLVED],
         in_conflict=states[OrderState.CONFLICT],
     )

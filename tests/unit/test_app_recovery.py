@@ -119,7 +119,7 @@ async def test_an_order_for_an_operator_is_told_once_with_what_is_to_be_done(
 
     recovery = (await stage.client.get("/health")).json()["details"]["recovery"]
     key = "orders_unresolved" if state == "unresolved" else "orders_in_conflict"
-    assert (recovery[key], recovery["orders_in_flight"]) == (1, 0)
+    assert (recovery[key], recovery["orders_unknown"]) == (1, 0)
     assert "orchestrator orders resolve" in recovery["to_do"]
     assert stage.count(f"orchestrator_{key}") == 1
 
@@ -134,7 +134,8 @@ async def test_health_says_what_waits_for_recovery(stage: Stage) -> None:
     await until(is_due)
     recovery = (await stage.client.get("/health")).json()["details"]["recovery"]
     assert recovery["oldest_due_seconds"] >= 0
-    assert (recovery["orders_in_flight"], recovery["orders_followed"]) == (1, 1)
+    assert (recovery["orders_unknown"], recovery["orders_followed"]) == (1, 1)
+    assert recovery["orders_sending"] == 0
     assert recovery["to_do"] is None
     assert stage.count("orchestrator_recovery_runs_due") == 1
     assert stage.count("orchestrator_orders_followed") == 1
