@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     trials = parser.add_subparsers(dest="trial", required=True)
     soak = trials.add_parser("soak", help="load, operators and faults for a while")
     soak.add_argument("--seconds", type=float, default=600.0)
-    soak.add_argument("--clients", type=int, default=5)
+    soak.add_argument("--clients", type=int, default=8)
     soak.add_argument("--pause", type=float, default=1.0, help="seconds between requests, at most")
     soak.add_argument("--keep", type=Path, help="leave logs, ledger and journal in this folder")
     engage = trials.add_parser("engage", help="stop while three replicas send")

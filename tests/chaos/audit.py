@@ -62,6 +62,28 @@ INSTALL: tuple[LiteralString, ...] = (
     """,
 )
 
+# A disk that is slow now and then: some claims stand between their look at the latch and their
+# commit for longer than an engagement takes.
+SLOW_CLAIMS: tuple[LiteralString, ...] = (
+    """
+    CREATE FUNCTION chaos_wait() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF random() < 0.2 THEN
+            PERFORM pg_sleep(0.03 * random());
+        END IF;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER chaos_put_slowly AFTER INSERT ON signal_order_mappings
+        FOR EACH ROW WHEN (NEW.state = 'sending') EXECUTE FUNCTION chaos_wait()
+    """,
+    """
+    CREATE TRIGGER chaos_changed_slowly AFTER UPDATE ON signal_order_mappings
+        FOR EACH ROW WHEN (NEW.state = 'sending') EXECUTE FUNCTION chaos_wait()
+    """,
+)
+
 
 @frozen
 class OrderChange:
@@ -155,8 +177,17 @@ class Books:
 
 async def install_audit(dsn: str) -> None:
     """Install the triggers on a database that has its tables."""
+    await _execute(dsn, INSTALL)
+
+
+async def slow_claims_down(dsn: str) -> None:
+    """Let some claims take longer before they are committed."""
+    await _execute(dsn, SLOW_CLAIMS)
+
+
+async def _execute(dsn: str, statements: Sequence[LiteralString]) -> None:
     async with await _connect(dsn) as connection:
-        for statement in INSTALL:
+        for statement in statements:
             await connection.execute(statement)
 
 

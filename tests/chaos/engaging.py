@@ -6,6 +6,7 @@ import time
 
 from attrs import frozen
 
+from tests.chaos.audit import slow_claims_down
 from tests.chaos.clients import ask
 from tests.chaos.decisions import Decision
 from tests.chaos.ending import OPEN_RUNS, gather_evidence, in_background, settle, unforeseen
@@ -42,6 +43,7 @@ async def run_engaging(engaging: Engaging) -> Verdict:
         operators = Operators(stage, journal)
         stage.priced.update(SYMBOLS)
         await stage.price(SYMBOLS)
+        await slow_claims_down(stage.database_url)
         begun = time.monotonic()
         async with in_background(stage.keep_priced()):
             for number in range(engaging.trials):

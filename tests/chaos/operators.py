@@ -73,7 +73,7 @@ class Operators:
         return mark
 
     async def hold(self, *, seconds: float, replicas: list[int]) -> None:
-        """Engage through each of the replicas at once, hold, and release if nobody else holds."""
+        """Engage through each of the replicas at once, hold, and let go if nobody else holds."""
         self.holds += 1
         try:
             await asyncio.gather(*(self.engage(replica) for replica in replicas))
@@ -82,8 +82,17 @@ class Operators:
                 await self.engage(replicas[0])
         finally:
             self.holds -= 1
-        if self.holds == 0:
-            await self.disengage(replicas[-1])
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Disengage through one replica after the other, until one does it or somebody holds."""
+        count = len(self.stage.replicas)
+        for replica in self._draw.sample(range(count), count):
+            if self.holds:
+                return
+            mark = await self.disengage(replica)
+            if mark.status in {httpx.codes.OK, httpx.codes.BAD_REQUEST}:
+                return
 
     async def hold_elsewhere(self, *, seconds: float, releases: bool) -> None:
         """Engage straight in Redis, as another service does, and perhaps release there too."""
@@ -155,7 +164,7 @@ class Operators:
                 done = await self.stage.orchestrator("kill-switch", "init", "--operator", "cleo")
                 mark.status, mark.body = done.returncode, done.stderr[-200:]
             return
-        await self.disengage(self._draw.randrange(len(self.stage.replicas)))
+        await self._let_go()
 
     async def _is_missing(self) -> bool:
         try:

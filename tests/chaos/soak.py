@@ -42,7 +42,7 @@ class Soak:
 
     seconds: float
     seed: int
-    clients: int = 5
+    clients: int = 8
     pause: float = 1.0
     share: float = 1.0
     settle_seconds: float = SETTLE_SECONDS
