@@ -35,6 +35,8 @@ FIRST_LOOK_SECONDS = 1.0
 LAST_LOOK_SECONDS = 30.0
 # Each pause is this share of the order's age.
 PAUSE_SHARE = 0.25
+# Few enough that asking about them takes less than two thirds of a lease.
+LOOKS_AT_ONCE = 32
 # An order left to an operator is still looked up, rarely.
 UNRESOLVED_LOOK_SECONDS = 300.0
 
@@ -81,7 +83,7 @@ async def _recover(taken: TakenRun, ports: RunPorts, policy: RunPolicy) -> Recov
         failure = RunFailure(FailureKind.ABANDONED, ABANDONED)
         return Recovered(await sender.close(failure))
     doubtful = [order for order in taken.run.orders or () if order.state in IN_DOUBT]
-    answers = await look_up(doubtful, ports)
+    answers = await _look_up_all(doubtful, sender)
     settlements = _settle_by_looks(sender.book, doubtful, answers, taken, policy)
     resendable = _resendable(sender.book, answers, taken, policy)
     await _go_on(sender, taken, taken.snapshot, resendable)
@@ -105,6 +107,15 @@ def holder_of(taken: TakenRun, ports: RunPorts, policy: RunPolicy) -> WaveSender
         policy,
         has_claimed=bool(taken.claim_ages),
     )
+
+
+async def _look_up_all(orders: Sequence[Order], sender: WaveSender) -> list[LookUp]:
+    """Ask the gateway about any number of orders, and keep the lease meanwhile."""
+    answers: list[LookUp] = []
+    for begin in range(0, len(orders), LOOKS_AT_ONCE):
+        await sender.keep_lease()
+        answers += await look_up(orders[begin : begin + LOOKS_AT_ONCE], sender.ports)
+    return answers
 
 
 async def look_up(orders: Sequence[Order], ports: RunPorts) -> Sequence[LookUp]:

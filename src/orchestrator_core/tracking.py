@@ -20,7 +20,7 @@ FIRST_LOOK_SECONDS = 1.0
 LAST_LOOK_SECONDS = 60.0
 # Each pause is this share of the order's age: pauses grow by half from look to look.
 PAUSE_SHARE = 0.5
-ORDERS_A_ROUND = 64
+ORDERS_A_ROUND = 32
 # Outlasts the looks of one round, so that no other replica asks about the same orders meanwhile.
 HOLD_SECONDS = 30.0
 

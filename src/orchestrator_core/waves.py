@@ -16,7 +16,14 @@ from typing import TypeVar
 
 from attrs import define, field
 
-from orchestrator_core.commits import ClaimAnswer, Lease, PlanRecord, RunClosing, WaveClaim
+from orchestrator_core.commits import (
+    ClaimAnswer,
+    Lease,
+    PlanCommit,
+    PlanRecord,
+    RunClosing,
+    WaveClaim,
+)
 from orchestrator_core.errors import IllegalTransition, OutcomeUnknown, PortError
 from orchestrator_core.halting import read_shared
 from orchestrator_core.identifiers import ClientOrderId
@@ -51,6 +58,7 @@ class WaveSender:
     Attributes:
         latch: As the guard read it; None where nothing may be sent.
         has_claimed: Something may have been sent.
+        plan_may_stand: The plan may be committed: whoever takes the run over may send its orders.
     """
 
     book: RunBook
@@ -59,13 +67,18 @@ class WaveSender:
     ports: RunPorts
     policy: RunPolicy
     has_claimed: bool = False
+    plan_may_stand: bool = field(default=False, init=False)
     _priced_at: dict[ClientOrderId, datetime] = field(factory=dict, init=False)
     _pending: list[OrderIntent] = field(factory=list, init=False)
     _doubtful: list[OrderIntent] = field(factory=list, init=False)
     _claims: int = field(default=0, init=False)
     _not_before: float = field(default=0.0, init=False)
-    _last_commit: float = field(default=0.0, init=False)
+    _last_commit: float = field(init=False)
     _failure: RunFailure | None = field(default=None, init=False)
+
+    @_last_commit.default
+    def _now(self) -> float:
+        return self.ports.clock.monotonic()
 
     async def send(self, record: PlanRecord) -> None:
         """Commit the plan and send its orders until none is pending.
@@ -79,10 +92,7 @@ class WaveSender:
         self._pending = list(record.plan.intents)
         claim = await self._next_claim(may_wait=False)
         deadline = self._send_deadline()
-        commit = await _repeat_unknown(
-            lambda: self.ports.runs.commit_plan(self.lease, record, claim)
-        )
-        self._last_commit = self.ports.clock.monotonic()
+        commit = await self._commit_plan(record, claim)
         self._find_stored(commit.orders)
         await self._submit(claim, commit.answer, deadline)
         await self._send_rest()
@@ -108,7 +118,6 @@ class WaveSender:
         """
         self._note_prices(snapshot)
         self._pending, self._doubtful = list(pending), list(doubtful)
-        self._last_commit = self.ports.clock.monotonic()
         await self._send_rest()
 
     async def close(
@@ -140,11 +149,14 @@ class WaveSender:
         self.book.mark_recorded(settlements)
         return run
 
-    async def close_broken(self, kind: FailureKind, cause: str) -> None:
+    async def close_broken(self, kind: FailureKind, cause: str) -> bool:
         """Leave a true record of a run that a fault ends, if the database takes it now.
 
         What was being sent is UNKNOWN, the rest was not placed. Raises nothing: what cannot be
         recorded now is found by its lease later.
+
+        Returns:
+            Whether it is recorded.
         """
         try:
             if not self.book.has_stored_plan:
@@ -155,7 +167,8 @@ class WaveSender:
             self.give_up(self._pending, OrderState.NOT_PLACED, cause)
             await self.close(RunFailure(kind, cause))
         except (PortError, IllegalTransition):
-            return
+            return False
+        return True
 
     def give_up(self, intents: Iterable[OrderIntent], state: OrderState, reason: str) -> None:
         """Settle orders that will not be sent."""
@@ -164,10 +177,30 @@ class WaveSender:
             self.book.settle(Settlement(id_, state, reason=reason))
         self._pending = [i for i in self._pending if i.client_order_id not in given_up]
 
+    async def keep_lease(self) -> None:
+        """Renew the lease if a third of it has passed since the last commit.
+
+        Raises:
+            PortError: The run database failed.
+            LeaseLost: Another replica has the run.
+        """
+        if self.ports.clock.monotonic() - self._last_commit > self.lease.seconds / 3:
+            await self._commit_wave(None)
+
     def _is_in_doubt(self) -> bool:
         return any(order.state is OrderState.UNKNOWN for order in self.book.orders.values())
 
     # The plan
+
+    async def _commit_plan(self, record: PlanRecord, claim: WaveClaim | None) -> PlanCommit:
+        try:
+            commit = await self.ports.runs.commit_plan(self.lease, record, claim)
+        except OutcomeUnknown:
+            self.plan_may_stand = True
+            commit = await self.ports.runs.commit_plan(self.lease, record, claim)
+        self.plan_may_stand = True
+        self._last_commit = self.ports.clock.monotonic()
+        return commit
 
     def _note_prices(self, snapshot: Snapshot) -> None:
         times = {quote.symbol: quote.as_of for quote in snapshot.quotes if isinstance(quote, Quote)}
@@ -301,8 +334,7 @@ class WaveSender:
             if left <= 0:
                 return
             await clock.sleep(min(left, PACE_SLICE_SECONDS))
-            if clock.monotonic() - self._last_commit > self.lease.seconds / 3:
-                await self._commit_wave(None)
+            await self.keep_lease()
 
     # Sending
 

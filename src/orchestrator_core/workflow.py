@@ -67,7 +67,7 @@ async def execute_run(
     try:
         run = await _decide_and_send(request, sender, ports, policy)
     except LeaseLost:
-        return await _stored(ports, run_id)
+        return await _as_taken_over(sender, ports)
     return await _await_owners(run, ports, policy)
 
 
@@ -87,7 +87,10 @@ async def _decide_and_send(
     except PortError as error:
         if sender.has_claimed:
             return sender.book.as_recorded()
-        await sender.close_broken(FailureKind.DATABASE_UNAVAILABLE, error.cause)
+        is_recorded = await sender.close_broken(FailureKind.DATABASE_UNAVAILABLE, error.cause)
+        if sender.plan_may_stand and not is_recorded:
+            # Whoever takes the run over may send what is planned: nobody is told that it failed.
+            return sender.book.as_recorded()
         raise
     except Exception as error:
         # The last place that knows what was sent: it is recorded, then the edge answers.
@@ -126,6 +129,14 @@ async def _stored(ports: RunPorts, run_id: RunId) -> Run:
     if run is None:
         raise IllegalTransition(f"run {run_id} was stored and is gone")
     return run
+
+
+async def _as_taken_over(sender: WaveSender, ports: RunPorts) -> Run:
+    """Return a run that another has now, as it stands, or as far as it is known here."""
+    try:
+        return await _stored(ports, sender.lease.run_id)
+    except PortError:
+        return sender.book.as_recorded()
 
 
 class _RunFailedError(Exception):

@@ -57,9 +57,9 @@ MUTANTS = (
         (
             Change(
                 f"{CORE}/waves.py",
-                "        commit = await _repeat_unknown(\n",
+                "        commit = await self._commit_plan(record, claim)\n",
                 "        await self.ports.sink.submit(self._pending, deadline=deadline)\n"
-                "        commit = await _repeat_unknown(\n",
+                "        commit = await self._commit_plan(record, claim)\n",
             ),
         ),
     ),
@@ -241,6 +241,19 @@ MUTANTS = (
                 "            if isinstance(verdict, Halted) and self.book.run.num_signals < 0:\n",
             ),
         ),
+    ),
+    Mutant(
+        "refused_and_sent",
+        "whoever was told that no order was sent finds it so",
+        "one run",
+        (
+            Change(
+                f"{CORE}/workflow.py",
+                "        if sender.plan_may_stand and not is_recorded:\n",
+                "        if sender.has_claimed and not is_recorded:\n",
+            ),
+        ),
+        first=FaultKind.ANSWER_LOST,
     ),
     Mutant(
         "no_deadline_to_an_operator",

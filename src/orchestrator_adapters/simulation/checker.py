@@ -14,7 +14,7 @@ from orchestrator_adapters.simulation.stores import SimulatedRuns
 from orchestrator_core.commits import ClaimAnswer, PlanCommit
 from orchestrator_core.engaging import EngageAnswer
 from orchestrator_core.errors import OrchestratorError
-from orchestrator_core.identifiers import ClientOrderId
+from orchestrator_core.identifiers import ClientOrderId, RunId
 from orchestrator_core.kill_switch import KillSwitchState, SwitchState
 from orchestrator_core.lifecycle import HOLDS_ID, OPEN, OrderState, RunStatus, run_status
 from orchestrator_core.model import OrderIntent
@@ -50,6 +50,7 @@ class Checker:
     posts: int = field(default=0, init=False)
     _said_active: set[Actor] = field(factory=set, init=False)
     _last_claims: dict[Actor, ClaimAnswer] = field(factory=dict, init=False)
+    _told_unsent: set[RunId] = field(factory=set, init=False)
     _told: list[Run] = field(factory=list, init=False)
 
     def see_call(self, call: Call, answer: object) -> None:
@@ -131,6 +132,8 @@ class Checker:
         """Note what a client was told."""
         if isinstance(actor.result, Run):
             self._told.append(actor.result)
+        elif isinstance(actor.error, OrchestratorError) and actor.subject is not None:
+            self._told_unsent.add(actor.subject)
         elif actor.error is not None and not isinstance(actor.error, OrchestratorError):
             self._find(f"{actor.name} broke: {actor.error!r}")
 
@@ -145,6 +148,9 @@ class Checker:
         self._judge_orders(runs)
         for told in self._told:
             self._judge_promise(told)
+        for run in runs:
+            if run.run_id in self._told_unsent:
+                self._judge_unsent(run)
 
     def _judge_run(self, run: Run) -> None:
         if run.status is RunStatus.RUNNING:
@@ -193,6 +199,12 @@ class Checker:
             state = before.standing.state
             if state in FINAL and after.standing.state is not state:
                 self._find(f"an order was answered {state} and is {after.standing.state}")
+
+    def _judge_unsent(self, run: Run) -> None:
+        """A client that was refused was told that no order was sent: none is, ever."""
+        for order in run.orders or ():
+            if order.owner is None and order.state in HOLDS_ID:
+                self._find(f"{order.signal.symbol} is {order.state}, and its client was refused")
 
     def _rows_by_id(self) -> dict[ClientOrderId, tuple[Run, Order]]:
         rows: dict[ClientOrderId, tuple[Run, Order]] = {}

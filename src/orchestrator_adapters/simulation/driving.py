@@ -25,7 +25,7 @@ class Outcome:
         calls: The boundaries passed, in order.
         cells: Faults that came in, by call.
         trace_hash: Equal for equal plans.
-        seconds: Virtual time until everything was settled.
+        seconds: Virtual time from the last random fault, or the start, until all was settled.
         posts: Orders that left.
         by_hand: Orders that an operator had to close.
     """
@@ -55,14 +55,15 @@ class Driver:
     def run(self) -> Outcome:
         """Drive the world to its end, and judge it."""
         world = self.world
-        until = world.loop.now + SETTLING_SECONDS
+        began = world.loop.now
+        until = began + SETTLING_SECONDS
         is_settled = False
         while not is_settled and world.loop.now < until:
             self.run_ready()
             is_settled = world.is_settled()
             if not is_settled and not world.loop.advance():
                 break
-        seconds = world.loop.now
+        seconds = world.loop.now - began
         for actor in world.asked:
             world.checker.see_answer(actor)
         by_hand = world.close_by_hand()

@@ -15,6 +15,7 @@ from typing import Any
 from attrs import define, frozen
 
 from orchestrator_adapters.simulation.faults import Fault
+from orchestrator_core.identifiers import RunId
 
 
 @frozen
@@ -67,6 +68,7 @@ class Actor:
         call: The boundary that it stands at; None while it sleeps or has ended.
         wake_at: Until when it sleeps.
         history: Digest of all that it was told, which determines where it stands.
+        subject: The run that a client asked for.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Actor:
     result: Any = None
     error: Exception | None = None
     history: str = ""
+    subject: RunId | None = None
 
     @property
     def is_ready(self) -> bool:

@@ -57,7 +57,8 @@ POLICY = RunPolicy(
     unresolved_after_seconds=60.0,
 )
 
-OUTAGE_SECONDS = 40.0
+# Longer than outcomes are tried to be recorded, and over before the price of a resend is stale.
+OUTAGE_SECONDS = 15.0
 CLOCK_JUMP_SECONDS = 120.0
 # The operator who let go in the past had a clock that ran ahead.
 FAST_CLOCK = timedelta(hours=1)
@@ -182,14 +183,17 @@ class World:
         """Let a client ask a replica for a run."""
         request = a_request(self.weights, as_of_date=as_of_date, rebalance_key=rebalance_key)
         name = self._next_name("run")
+        run_id = RunId(UUID(int=self._names))
         running = execute_run(
             request,
-            run_id=RunId(UUID(int=self._names)),
+            run_id=run_id,
             ports=replica.ports,
             policy=replica.policy,
             idempotency=idempotency,
         )
-        return self._watch(self.loop.spawn(name, replica.process, running))
+        actor = self._watch(self.loop.spawn(name, replica.process, running))
+        actor.subject = run_id
+        return actor
 
     def engage(self, replica: Replica, *, cancels: bool = False) -> Actor:
         """Let an operator stop trading through a replica, and cancel what is live if told so."""
