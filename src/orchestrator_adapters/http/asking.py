@@ -51,8 +51,10 @@ async def ask_all(
     """
     batch = _Batch(ask, turnstile)
     results = await asyncio.gather(*map(batch.ask_in_turn, inquiries), return_exceptions=True)
+    # A call that failed as calls do is an answer too, though its class is an exception's.
     return [
-        _unforeseen(result) if isinstance(result, BaseException) else result for result in results
+        result if isinstance(result, Reply | CallFailed | NotAsked) else _unforeseen(result)
+        for result in results
     ]
 
 

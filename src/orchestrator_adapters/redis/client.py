@@ -32,7 +32,13 @@ LIBRARY_ERRORS: tuple[type[Exception], ...] = tuple(
     if isinstance(kind, type) and issubclass(kind, Exception)
 )
 # ValueError: a reply that is not of Redis's protocol. OSError holds TimeoutError.
-EXCHANGE_ERRORS: tuple[type[Exception], ...] = (*LIBRARY_ERRORS, OSError, ValueError)
+# RuntimeError is how uvloop says that a connection was closed before the write.
+EXCHANGE_ERRORS: tuple[type[Exception], ...] = (
+    *LIBRARY_ERRORS,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 # What the server answers instead of doing it; some derive from ConnectionError.
 ANSWERED_ERRORS = (
     redis.exceptions.ResponseError,
