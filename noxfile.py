@@ -68,6 +68,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def simulate(session: nox.Session) -> None:
+    """Go through every single fault, every pair, every interleaving, and many random worlds."""
+    install(session, "test")
+    session.run("python", "-m", "tests.simulation", *session.posargs)
+
+
+@nox.session
 def chaos(session: nox.Session) -> None:
     """Try the promises on real processes under faults: a soak, the barrier, recovery."""
     install(session, "test")
