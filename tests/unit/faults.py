@@ -8,6 +8,7 @@ from attrs import define, field
 
 from orchestrator_adapters.memory.kill_switch import MemoryKillSwitch
 from orchestrator_adapters.memory.runs import MemoryRunRepository
+from orchestrator_core.commits import OpenOrder
 from orchestrator_core.errors import OutcomeUnknown, Unavailable
 from orchestrator_core.kill_switch import (
     Disengagement,
@@ -17,7 +18,6 @@ from orchestrator_core.kill_switch import (
     Latch,
 )
 from orchestrator_core.ports import Clock, SwitchChange
-from orchestrator_core.commits import OpenOrder
 
 Answer = TypeVar("Answer")
 

@@ -42,10 +42,16 @@ from orchestrator_core.kill_switch import (
     judge,
 )
 from orchestrator_core.lifecycle import OrderState
-from orchestrator_core.model import OrderIntent, OrderReport, SafetyFlags, SignalBatch
+from orchestrator_core.model import OrderIntent, SafetyFlags, SignalBatch
 from orchestrator_core.orders import Settlement
 from orchestrator_core.planning import plan_orders
-from orchestrator_core.ports import RunPorts, SubmitOutcome
+from orchestrator_core.ports import (
+    CancelOutcome,
+    Inquiry,
+    LookUp,
+    RunPorts,
+    SubmitOutcome,
+)
 from orchestrator_core.requests import RunRequest
 from tests.unit.builders import NOW, TODAY, a_policy, a_quote, a_signal, a_snapshot
 from tests.unit.faults import Calls, Failing, InterruptedKillSwitch, InterruptedRuns
@@ -185,7 +191,10 @@ class Unasked:
     ) -> Sequence[SubmitOutcome]:
         raise AssertionError("the guard sends nothing")
 
-    async def look_up(self, client_order_id: str) -> OrderReport | None:
+    async def look_up(self, inquiries: Sequence[Inquiry]) -> Sequence[LookUp]:
+        raise AssertionError("asked")
+
+    async def cancel(self, inquiries: Sequence[Inquiry]) -> Sequence[CancelOutcome]:
         raise AssertionError("the guard looks nothing up")
 
     async def safety_flags(self) -> SafetyFlags:

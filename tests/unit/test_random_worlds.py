@@ -22,10 +22,10 @@ from orchestrator_core.kill_switch import FIRST_EPOCH, Disengagement, Engagement
 from orchestrator_core.lifecycle import HOLDS_ID, OPEN, OrderState, RunStatus, run_status
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import Quote, SafetyFlags, SignalBatch
+from orchestrator_core.orders import Order
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import RunPorts
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.orders import Order
 from orchestrator_core.runs import Run, RunFilter
 from orchestrator_core.workflow import execute_run
 from tests.unit.builders import NOW, a_batch, a_signal

@@ -11,17 +11,26 @@ from orchestrator_adapters.memory.clock import VirtualClock
 from orchestrator_adapters.memory.kill_switch import MemoryKillSwitch
 from orchestrator_adapters.memory.prices import MemoryPriceSource
 from orchestrator_adapters.memory.runs import MemoryRunRepository
+from orchestrator_core.commits import IdempotencyKey
 from orchestrator_core.driver import run_sync
 from orchestrator_core.engaging import initialise
-from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
+from orchestrator_core.identifiers import RunId, StrategyId, Symbol
 from orchestrator_core.kill_switch import Disengagement, Engagement
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import OrderIntent, OrderReport, Quote, SafetyFlags, SignalBatch
 from orchestrator_core.policy import RunPolicy
-from orchestrator_core.ports import RunPorts, RunRepository, SubmitKind, SubmitOutcome
+from orchestrator_core.ports import (
+    CancelOutcome,
+    Inquiry,
+    LookUp,
+    LookUpKind,
+    RunPorts,
+    RunRepository,
+    SubmitKind,
+    SubmitOutcome,
+)
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.commits import IdempotencyKey
 from orchestrator_core.runs import Run
 from orchestrator_core.workflow import execute_run
 from tests.unit.builders import NOW, a_batch, a_request, a_signal
@@ -50,6 +59,9 @@ class ScriptedSink:
     Attributes:
         scripts: What becomes of a symbol's order; a list is used up, its last entry stays.
         waves: What was submitted, wave by wave.
+        looks: What a look at a symbol's order brings; used up as scripts are. Otherwise orders that
+            were sent are accepted, and others absent.
+        stuck: Symbols whose orders cannot be canceled.
         before: Called with each wave before it is answered.
     """
 
@@ -58,6 +70,10 @@ class ScriptedSink:
     flags: SafetyFlags = DRY
     scripts: dict[str, list[Script]] = field(factory=dict)
     waves: list[tuple[OrderIntent, ...]] = field(factory=list)
+    looks: dict[str, list[LookUp]] = field(factory=dict)
+    looked_up: list[OrderIntent] = field(factory=list)
+    canceled: list[OrderIntent] = field(factory=list)
+    stuck: frozenset[str] = frozenset()
     before: Callable[[], None] = lambda: None
     delay: float = 0.0
 
@@ -83,12 +99,27 @@ class ScriptedSink:
         script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
         return script(intent) or accepted(intent)
 
-    async def look_up(self, client_order_id: ClientOrderId) -> OrderReport | None:
-        for wave in self.waves:
-            for intent in wave:
-                if intent.client_order_id == client_order_id:
-                    return accepted(intent).report
-        return None
+    async def look_up(self, inquiries: Sequence[Inquiry]) -> Sequence[LookUp]:
+        return [self._look_up(inquiry.intent) for inquiry in inquiries]
+
+    def _look_up(self, intent: OrderIntent) -> LookUp:
+        id_ = intent.client_order_id
+        self.looked_up.append(intent)
+        answers = self.looks.get(intent.symbol)
+        if answers:
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+        if intent in self.sent:
+            return LookUp(id_, LookUpKind.ACCEPTED, report=accepted(intent).report)
+        return LookUp(id_, LookUpKind.ABSENT, cause="no such order")
+
+    async def cancel(self, inquiries: Sequence[Inquiry]) -> Sequence[CancelOutcome]:
+        self.canceled += [inquiry.intent for inquiry in inquiries]
+        return [
+            CancelOutcome(
+                inquiry.intent.client_order_id, is_requested=inquiry.intent.symbol not in self.stuck
+            )
+            for inquiry in inquiries
+        ]
 
     async def safety_flags(self) -> SafetyFlags:
         return self.flags
