@@ -22,7 +22,9 @@ RELEASES = (Deed.DISENGAGE, Deed.INIT, Deed.FOREIGN_DISENGAGE)
 # may be on its way to a store.
 UNANSWERED_SECONDS = 60.0
 BROKEN_OFF_SECONDS = 3.0
-# From a claim's deadline to its bytes at the gateway, on a busy machine, through a slow network.
+# From a look at the switch to its claim, and a sender's last bytes on their way to the gateway.
+CLAIM_SECONDS = 1.5
+# How far bytes may lag behind the end of their claim, on a busy machine, through a slow network.
 TRAVEL_SECONDS = 2.0
 # Two processes' readings of one wall clock, and a statement's own time.
 CLOCK_SECONDS = 0.05
@@ -76,7 +78,7 @@ def _next_begin(releases: Sequence[Mark], after: float) -> float:
 
 def doubtful_times(evidence: Evidence) -> list[Quiet]:
     """Return the times in which the switch or the database was gone, or engaged elsewhere."""
-    grace = SEND_WINDOW_SECONDS + TRAVEL_SECONDS
+    grace = SEND_WINDOW_SECONDS + CLAIM_SECONDS
     releases = evidence.journal.of(*RELEASES)
     found = [
         Quiet(mark.begun_at + grace, mark.ended_at, mark.deed)

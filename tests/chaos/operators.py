@@ -21,8 +21,9 @@ DISENGAGE = "/api/v1/kill-switch/disengage"
 STATUS = "/api/v1/kill-switch/status"
 OPERATOR_SECONDS = 16.0
 LOOK_SECONDS = 0.5
-# How long trading may stand without anybody holding it, before the watch lets it go.
-PATIENCE_SECONDS = 1.5
+# How long trading may stand without anybody holding it, before the watch lets it go: it sleeps at
+# times.
+PATIENCE_SECONDS = (0.5, 0.5, 1.0, 7.0)
 WAITING_FOR_OPERATOR = """
     SELECT client_order_id, state FROM signal_order_mappings
     WHERE state IN ('unresolved', 'conflict') AND holds_id
@@ -133,14 +134,16 @@ class Operators:
     async def watch(self) -> None:
         """Bring trading back whenever nobody means to hold it, until cancelled."""
         halted_since: float | None = None
+        patience = 0.0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if self.holds or await self._is_trading():
                 halted_since = None
                 continue
             now = time.monotonic()
-            halted_since = halted_since or now
-            if now - halted_since > PATIENCE_SECONDS * self._draw.random():
+            if halted_since is None:
+                halted_since, patience = now, self._draw.choice(PATIENCE_SECONDS)
+            if now - halted_since > patience:
                 await self._release()
                 halted_since = None
 
