@@ -18,8 +18,6 @@ from orchestrator_adapters.conformance.run_cases import (
 )
 from orchestrator_adapters.postgres.database import PostgresDatabase, Session
 from orchestrator_adapters.postgres.runs import PostgresRunRepository
-from orchestrator_core.identifiers import RunId, StrategyId
-from orchestrator_core.lifecycle import OrderState, RunStatus
 from orchestrator_core.commits import (
     ClaimAnswer,
     Lease,
@@ -28,6 +26,8 @@ from orchestrator_core.commits import (
     RunOpening,
     WaveClaim,
 )
+from orchestrator_core.identifiers import RunId, StrategyId
+from orchestrator_core.lifecycle import OrderState, RunStatus
 from orchestrator_core.orders import Settlement
 from orchestrator_core.runs import Run
 

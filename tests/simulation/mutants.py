@@ -266,7 +266,7 @@ MUTANTS = (
                 "order.state is OrderState.UNKNOWN and age_seconds < 0.0",
             ),
         ),
-        first=FaultKind.GATEWAY_DOWN,
+        first=FaultKind.FLUSH,
     ),
 )
 
