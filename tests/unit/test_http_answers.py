@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator_adapters.gateway_words import STATUS_WORDS
 from orchestrator_adapters.http.answers import outcome_of_reply
 from orchestrator_adapters.http.client import Reply
 from orchestrator_adapters.http.orders import encode_order
-from orchestrator_adapters.http.words import STATUS_WORDS
 from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.model import OrderIntent, Side
 from orchestrator_core.ports import SubmitKind, SubmitOutcome

@@ -6,6 +6,13 @@ very order, or on a status that the gateway gives before it takes an order.
 
 from attrs import evolve
 
+from orchestrator_adapters.gateway_words import (
+    BLOCKED_WORDS,
+    REJECTED_WORDS,
+    doubt_of,
+    is_accepted,
+    reason_in,
+)
 from orchestrator_adapters.http.client import Reply
 from orchestrator_adapters.http.json_fields import (
     NotAsAgreed,
@@ -15,13 +22,6 @@ from orchestrator_adapters.http.json_fields import (
     whole_detail,
 )
 from orchestrator_adapters.http.reports import contradiction, report_of
-from orchestrator_adapters.http.words import (
-    BLOCKED_WORDS,
-    REJECTED_WORDS,
-    doubt_of,
-    is_accepted,
-    reason_in,
-)
 from orchestrator_core.model import OrderIntent
 from orchestrator_core.ports import SubmitKind, SubmitOutcome
 

@@ -8,6 +8,7 @@ import re
 
 from attrs import evolve, frozen
 
+from orchestrator_adapters.gateway_words import look_up_of_record
 from orchestrator_adapters.http.asking import Heard, NotAsked
 from orchestrator_adapters.http.client import Reply
 from orchestrator_adapters.http.failures import CallFailed
@@ -19,7 +20,6 @@ from orchestrator_adapters.http.json_fields import (
 )
 from orchestrator_adapters.http.replies import OK, cause_of
 from orchestrator_adapters.http.reports import contradiction, report_of
-from orchestrator_adapters.http.words import look_up_of_record
 from orchestrator_core.ports import CancelOutcome, Inquiry, LookUp, LookUpKind
 
 NOT_FOUND = 404

@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from orchestrator_adapters.http.words import look_up_of_record
+from orchestrator_adapters.gateway_words import look_up_of_record
 from orchestrator_core.errors import Unavailable
 from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.model import OrderIntent, OrderReport, SafetyFlags

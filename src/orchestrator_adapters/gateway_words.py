@@ -1,6 +1,6 @@
 """The gateway's words for where an order stands, and what a record with one of them proves.
 
-Pure, and without httpx: the gateway in memory speaks the same words.
+Pure. The gateway over HTTP and the one in memory speak the same words.
 """
 
 from orchestrator_core.identifiers import ClientOrderId
