@@ -141,6 +141,7 @@ class RunRow:
     failure_kind: str | None
     idempotency_key: str | None
     has_plan: bool
+    lease_epoch: int | None
 
 
 ORDER_ROWS: LiteralString = """
@@ -155,7 +156,7 @@ ORDER_ROWS: LiteralString = """
 """
 RUN_ROWS: LiteralString = """
     SELECT run_id::text, as_of_date::text, status, failure_kind, idempotency_key,
-           snapshot_hash IS NOT NULL AS has_plan
+           snapshot_hash IS NOT NULL AS has_plan, lease_epoch
     FROM orchestration_runs ORDER BY id
 """
 ORDER_CHANGES: LiteralString = """

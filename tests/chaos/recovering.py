@@ -22,6 +22,8 @@ ORDERS = 8
 ARMED_SECONDS = 10.0
 SETTLE_SECONDS = 60.0
 POINTS = (Event.ARRIVED, Event.TAKEN, None)
+# The opener holds the first epoch.
+TAKEN_ONCE = 2
 FINAL = frozenset({"completed", "partial", "failed"})
 
 
@@ -46,10 +48,11 @@ async def run_recovering(recovering: Recovering) -> Verdict:
             await settle(stage, SETTLE_SECONDS, OPEN_RUNS)
         evidence = await gather_evidence(stage, journal)
         verdict = judge_trial(evidence, unforeseen(stage))
-        seconds = seconds_to_recover(evidence)
+        once, again = seconds_to_recover(evidence)
         lines = [
             f"replicas killed while they sent: {sum(kills)} of {len(kills)}",
-            f"killed to ended, s, lease {LEASE_SECONDS:g} s: {figures_of(seconds)}",
+            f"killed to ended, s, lease {LEASE_SECONDS:g} s: {figures_of(once)}",
+            f"where the taker was killed too: {figures_of(again)}",
         ]
         return Verdict([*lines, *verdict.lines], verdict.findings, verdict.notes)
 
@@ -82,18 +85,23 @@ async def _kill_once(stage: Stage, journal: Journal, number: int, draw: random.R
     return is_dead
 
 
-def seconds_to_recover(evidence: Evidence) -> list[float]:
-    """Return, for each kill, the seconds until the killed sender's run had ended."""
+def seconds_to_recover(evidence: Evidence) -> tuple[list[float], list[float]]:
+    """Return, for each kill, the seconds until the killed sender's run had ended.
+
+    Apart are those of runs that more than one lease ended under.
+    """
     ended = {
         change.run_id: change.at - evidence.wall_offset
         for change in evidence.books.run_changes
         if change.after in FINAL
     }
-    found = []
+    once: list[float] = []
+    again: list[float] = []
     for entry in evidence.entries:
         if entry.event is not Event.SIGNALLED:
             continue
         [holder] = evidence.holders[entry.order_id]
         if holder.run_id in ended:
-            found.append(ended[holder.run_id] - entry.at)
-    return found
+            was_taken_again = (evidence.runs[holder.run_id].lease_epoch or 0) > TAKEN_ONCE
+            (again if was_taken_again else once).append(ended[holder.run_id] - entry.at)
+    return once, again
