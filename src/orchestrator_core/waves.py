@@ -43,6 +43,9 @@ Answer = TypeVar("Answer")
 # Something of the run is, or may be, at the gateway, or another run's order stands for it.
 PLACED = OPEN | {OrderState.ACCEPTED, OrderState.REJECTED, OrderState.ADOPTED}
 
+# What recovery brings on: looked for at the gateway, or sent, or given up.
+FOR_RECOVERY = frozenset({OrderState.UNKNOWN, OrderState.PLANNED})
+
 FIRST_RETRY_SECONDS = 0.05
 LAST_RETRY_SECONDS = 2.0
 PACE_SLICE_SECONDS = 0.5
@@ -134,7 +137,7 @@ class WaveSender:
             PortError: The run database failed.
             LeaseLost: Another replica has the run.
         """
-        if look_again_seconds is None and self._is_in_doubt():
+        if look_again_seconds is None and self._needs_recovery():
             look_again_seconds = FIRST_LOOK_SECONDS
         settlements = self.book.settlements
         closing = RunClosing(
@@ -187,8 +190,8 @@ class WaveSender:
         if self.ports.clock.monotonic() - self._last_commit > self.lease.seconds / 3:
             await self._commit_wave(None)
 
-    def _is_in_doubt(self) -> bool:
-        return any(order.state is OrderState.UNKNOWN for order in self.book.orders.values())
+    def _needs_recovery(self) -> bool:
+        return any(order.state in FOR_RECOVERY for order in self.book.orders.values())
 
     # The plan
 
@@ -307,12 +310,26 @@ class WaveSender:
 
     async def _commit_wave(self, claim: WaveClaim | None) -> ClaimAnswer:
         settlements = self.book.settlements
+        if claim is None and any(each.state is OrderState.PLANNED for each in settlements):
+            claim = self._claim_nothing()
         answer = await self._persist(
             lambda: self.ports.runs.commit_wave(self.lease, settlements, claim)
         )
         self._last_commit = self.ports.clock.monotonic()
         self.book.mark_recorded(settlements)
         return answer
+
+    def _claim_nothing(self) -> WaveClaim | None:
+        """Number a commit that puts orders back to PLANNED.
+
+        That step alone leads back. A twin of the commit that arrives late, after its answer was
+        lost and it was repeated, is known by the number, and puts nothing back that was claimed
+        again meanwhile.
+        """
+        if self.latch is None:
+            return None
+        self._claims += 1
+        return WaveClaim(self._claims, client_order_ids=(), latch_epoch=self.latch.epoch)
 
     async def _keep_pace(self) -> None:
         """Wait as long as the gateway asked.

@@ -314,6 +314,32 @@ def test_the_lease_is_kept_while_the_gateway_paces_us() -> None:
     assert max(gaps) < 30
 
 
+def test_a_commit_that_arrives_twice_puts_no_order_back_that_is_on_the_wire() -> None:
+    world = World({"A": 0.1})
+    made: list[tuple[Lease, Sequence[Settlement], WaveClaim | None]] = []
+
+    class Watched:
+        def __getattr__(self, name: str) -> object:
+            return getattr(world.runs, name)
+
+        async def commit_wave(
+            self, lease: Lease, settlements: Sequence[Settlement], claim: WaveClaim | None
+        ) -> ClaimAnswer:
+            made.append((lease, settlements, claim))
+            return await world.runs.commit_wave(lease, settlements, claim)
+
+    def arrive_again() -> None:
+        for commit in made:
+            run_sync(world.runs.commit_wave(*commit))
+        assert world.states() == {"A": "sending"}
+
+    world.set_ports(runs=Watched())
+    world.script("A", outcome(SubmitKind.DEFERRED, retry_after=5.0), accepted)
+    world.sink.before = arrive_again
+    assert world.run().status is RunStatus.COMPLETED
+    assert len(world.sink.sent) == len(made) == 2
+
+
 def test_the_kill_switch_is_asked_anew_after_a_pause() -> None:
     world = World({"A": 0.1})
     world.script("A", outcome(SubmitKind.DEFERRED, retry_after=5.0), accepted)

@@ -138,6 +138,19 @@ class ClaimCases:
         assert answer == ClaimAnswer(claimed=run.ids)
         assert await order_states(stage.runs, run.run_id) == [S.SENDING]
 
+    async def test_a_numbered_commit_that_arrives_late_puts_no_order_back(
+        self, stage: RunStage
+    ) -> None:
+        await let_trade(stage.runs)
+        run = await started(stage.runs, claims=True)
+        deferring = (a_settlement(run.ids[0], S.PLANNED),), claim_of(2)
+        for _ in range(2):
+            assert await stage.runs.commit_wave(run.lease, *deferring) == ClaimAnswer()
+            assert await order_states(stage.runs, run.run_id) == [S.PLANNED]
+        await stage.runs.commit_wave(run.lease, (), claim_of(3, *run.ids))
+        assert await stage.runs.commit_wave(run.lease, *deferring) == ClaimAnswer()
+        assert await order_states(stage.runs, run.run_id) == [S.SENDING]
+
     async def test_a_halted_claims_number_may_be_used_again(self, stage: RunStage) -> None:
         run = await started(stage.runs, claims=True)
         assert run.answer.halted
