@@ -224,7 +224,9 @@ def _other_world(snapshot: Snapshot, policy: RunPolicy) -> str | None:
 
 
 def look_again_seconds(book: RunBook, taken: TakenRun) -> float | None:
-    """Return the time until the run is to be taken again; None where no look can settle more."""
+    """Return the time until the run is to be taken again; None where that can settle no more."""
+    if any(order.state is OrderState.PLANNED for order in book.orders.values()):
+        return FIRST_LOOK_SECONDS
     ages = [
         taken.claim_ages.get(id_, 0.0)
         for id_, order in book.orders.items()

@@ -72,13 +72,23 @@ async def resolve_order(resolution: Resolution, *, ports: RunPorts, policy: RunP
     holder = holder_of(taken, ports, policy)
     order = holder.book.orders[resolution.client_order_id]
     try:
-        if order.state in RESOLVABLE:
-            [answer] = await look_up([order], ports)
-            holder.book.settle(_settlement(resolution, order, answer))
+        settlement = await _closing(resolution, order, ports)
+        if settlement is not None:
+            holder.book.settle(settlement)
     except InvalidRequest:
         await holder.close(look_again_seconds=look_again_seconds(holder.book, taken))
         raise
     return await holder.close(look_again_seconds=look_again_seconds(holder.book, taken))
+
+
+async def _closing(resolution: Resolution, order: Order, ports: RunPorts) -> Settlement | None:
+    """Return what closes the order; None where it was closed so meanwhile."""
+    if order.state in RESOLVABLE:
+        [answer] = await look_up([order], ports)
+        return _settlement(resolution, order, answer)
+    if order.state is not resolution.state:
+        raise InvalidRequest("client_order_id", f"the order was settled meanwhile: {order.state}")
+    return None
 
 
 def _settlement(resolution: Resolution, order: Order, answer: LookUp) -> Settlement:

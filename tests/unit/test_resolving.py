@@ -1,20 +1,55 @@
 """What an operator may say of an order that waits for one."""
 
-import pytest
-from attrs import evolve
+from collections.abc import Sequence
+from datetime import datetime
 
+import pytest
+from attrs import evolve, frozen
+
+from orchestrator_adapters.memory.clock import VirtualClock
+from orchestrator_core.commits import OpenOrder
 from orchestrator_core.driver import run_sync
 from orchestrator_core.errors import InvalidRequest, Unavailable
 from orchestrator_core.identifiers import ClientOrderId, StrategyId
 from orchestrator_core.lifecycle import OrderState, RunStatus
 from orchestrator_core.model import OrderReport
-from orchestrator_core.ports import LookUp, LookUpKind, SubmitKind
-from orchestrator_core.recovery import recover_run
+from orchestrator_core.ports import LookUp, LookUpKind, RunRepository, SubmitKind
+from orchestrator_core.recovery import FIRST_LOOK_SECONDS, recover_run
 from orchestrator_core.resolving import Resolution, resolve_order
 from orchestrator_core.runs import Run
 from tests.unit.world import World, outcome
 
 S = OrderState
+
+
+@frozen
+class DyingClock:
+    """Ends the process where it is to wait."""
+
+    inner: VirtualClock
+
+    def now(self) -> datetime:
+        return self.inner.now()
+
+    def monotonic(self) -> float:
+        return self.inner.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        raise KeyboardInterrupt
+
+
+@frozen
+class SeenBefore:
+    """A run database whose open orders were read before what happened since."""
+
+    inner: RunRepository
+    seen: Sequence[OpenOrder]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+    async def open_orders(self) -> Sequence[OpenOrder]:
+        return self.seen
 
 
 def waiting_world(*, conflict: bool = False, others: int = 0) -> World:
@@ -161,3 +196,40 @@ def test_a_runs_other_orders_stay_as_they_are() -> None:
     run = resolve(world, S.NOT_PLACED)
     assert run.status is RunStatus.PARTIAL
     assert world.states() == {"A": "not_placed", "B0": "accepted", "B1": "accepted"}
+
+
+def test_what_a_dead_sender_left_planned_is_brought_on_after_the_word() -> None:
+    world = World({"A": 0.1, "B": 0.1})
+    world.script("A", outcome(SubmitKind.CONFLICT, cause="odd"))
+    world.script("B", outcome(SubmitKind.DEFERRED, retry_after=5.0))
+    world.set_ports(clock=DyingClock(world.clock))
+    with pytest.raises(KeyboardInterrupt):
+        world.run()
+    world.set_ports(clock=world.clock)
+    assert world.states() == {"A": "conflict", "B": "planned"}
+    look(world, LookUpKind.ABSENT)
+    world.clock.advance(world.policy.lease_seconds)
+    assert resolve(world, S.NOT_PLACED).status is RunStatus.RUNNING
+    world.clock.advance(FIRST_LOOK_SECONDS)
+    assert run_sync(recover_run(ports=world.ports, policy=world.policy)) is not None
+    assert world.states() == {"A": "not_placed", "B": "not_placed"}
+    assert world.stored().status is RunStatus.FAILED
+
+
+@pytest.mark.parametrize(("second", "agrees"), [(S.REJECTED, True), (S.NOT_PLACED, False)])
+def test_of_two_words_at_once_the_first_stands(second: OrderState, agrees: bool) -> None:
+    world = World({"A": 0.1, "B": 0.1})
+    world.script("A", outcome(SubmitKind.CONFLICT, cause="odd"))
+    world.script("B", outcome(SubmitKind.CONFLICT, cause="odd"))
+    world.run()
+    look(world, LookUpKind.ABSENT)
+    world.set_ports(runs=SeenBefore(world.runs, run_sync(world.runs.open_orders())))
+    resolve(world, S.REJECTED)
+    if agrees:
+        resolve(world, second)
+    else:
+        with pytest.raises(InvalidRequest, match="settled meanwhile: rejected"):
+            resolve(world, second)
+    assert world.states() == {"A": "rejected", "B": "conflict"}
+    # The run was given back.
+    resolve(world, S.REJECTED)
