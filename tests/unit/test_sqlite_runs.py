@@ -8,6 +8,8 @@ import pytest
 from attrs import evolve, frozen
 
 from orchestrator_adapters.conformance.run_cases import (
+    ALPHA,
+    LEASE_SECONDS,
     StartedRun,
     a_closing,
     a_report,
@@ -20,6 +22,7 @@ from orchestrator_adapters.conformance.run_stage import taken_over
 from orchestrator_adapters.memory.clock import VirtualClock
 from orchestrator_adapters.sqlite.database import SqliteDatabase
 from orchestrator_adapters.sqlite.runs import SqliteRunRepository
+from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import RunId
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.model import OrderReport
@@ -152,3 +155,25 @@ async def test_a_run_that_ended_is_due_no_more_nor_are_its_adopters(stage: Stage
     for run in (owner, adopter):
         leases = await stage.columns("run_leases", "lease_expires_at, recover_at", run.run_id)
         assert leases == [(None, None)]
+
+
+async def test_a_damaged_record_holds_up_no_other_run(stage: Stage) -> None:
+    damaged = await started(stage.runs, ["AAPL"])
+    await stage.pass_time(1)
+    sound = await started(stage.runs, ["IBM"])
+    await stage.database.write(
+        "test",
+        "damage",
+        lambda file: file.execute(
+            "UPDATE orchestration_runs SET snapshot = '{}' WHERE run_id = ?",
+            (str(damaged.run_id),),
+        ),
+    )
+    await stage.pass_time(LEASE_SECONDS)
+
+    with pytest.raises(IllegalTransition, match=str(damaged.run_id)):
+        await stage.runs.take_run(ALPHA, lease_seconds=LEASE_SECONDS)
+
+    taken = await stage.runs.take_run(ALPHA, lease_seconds=LEASE_SECONDS)
+    assert taken is not None
+    assert taken.lease.run_id == sound.run_id

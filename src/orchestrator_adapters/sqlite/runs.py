@@ -23,6 +23,7 @@ from orchestrator_core.commits import (
     TakenRun,
     WaveClaim,
 )
+from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
 from orchestrator_core.kill_switch import HistoryEntry, Latch
 from orchestrator_core.orders import Settlement
@@ -88,7 +89,10 @@ class SqliteRunRepository:
             run_id=run_id,
             now=self._clock.now(),
         )
-        return await self._database.write(PORT, "take_run", work)
+        taken = await self._database.write(PORT, "take_run", work)
+        if isinstance(taken, taking.DamagedRun):
+            raise IllegalTransition(f"run {taken.run_id} cannot be read back: {taken.problem}")
+        return taken
 
     async def take_followed(
         self, strategy_id: StrategyId, *, limit: int, hold_seconds: float

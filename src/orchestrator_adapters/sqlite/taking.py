@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 
+from attrs import frozen
+
 from orchestrator_adapters.order_rows import taken_over
 from orchestrator_adapters.run_rows import run_id_of, run_of_row, snapshot_of, time_of
 from orchestrator_adapters.sqlite.leases import DUE_AT, hold
@@ -35,20 +37,46 @@ SELECT_BACKLOG = (
 )
 
 
+# What reading back a record raises that is damaged, or of another version.
+_UNREADABLE = (ValueError, KeyError, TypeError, ArithmeticError)
+
+
+@frozen
+class DamagedRun:
+    """A run that is held from now on, and cannot be read back.
+
+    Attributes:
+        problem: Why not, in one line.
+    """
+
+    run_id: RunId
+    problem: str
+
+
 def take_run(
     connection: sqlite3.Connection,
     strategy_id: StrategyId,
     lease_seconds: float,
     run_id: RunId | None,
     now: datetime,
-) -> TakenRun | None:
-    """Give a run that is due to a new holder; see `RunRepository.take_run`."""
+) -> TakenRun | DamagedRun | None:
+    """Give a run that is due to a new holder; see `RunRepository.take_run`.
+
+    One that is damaged is held until the lease ends, so that other runs have their turn.
+    """
     wish = {"strategy_id": strategy_id, "run_id": sqlite_value(run_id), "now": sqlite_value(now)}
     found = connection.execute(SELECT_DUE if run_id is None else _SELECT_FREE, wish).fetchone()
     if found is None:
         return None
     lease = Lease(run_id_of(found["run_id"]), found["lease_epoch"] + 1, lease_seconds)
     hold(connection, lease, now)
+    try:
+        return _take_over(connection, lease, now)
+    except _UNREADABLE as problem:
+        return DamagedRun(lease.run_id, f"{type(problem).__name__}: {problem}")
+
+
+def _take_over(connection: sqlite3.Connection, lease: Lease, now: datetime) -> TakenRun:
     before = orders_of(connection, lease.run_id)
     orders = [taken_over(each) if each.state is OrderState.SENDING else each for each in before]
     doubtful = [each for each, was in zip(orders, before, strict=True) if each is not was]
