@@ -17,10 +17,10 @@ from orchestrator_adapters.http.client import Reply
 from orchestrator_adapters.http.json_fields import (
     NotAsAgreed,
     an_object,
-    detail_of,
     parse_json,
     whole_detail,
 )
+from orchestrator_adapters.http.replies import PACED, cause_of
 from orchestrator_adapters.http.reports import contradiction, report_of
 from orchestrator_core.model import OrderIntent
 from orchestrator_core.ports import SubmitKind, SubmitOutcome
@@ -29,7 +29,6 @@ TAKEN = frozenset({200, 201})
 REFUSED = frozenset({400, 422})
 SET_UP_WRONG = frozenset({401, 403, 404, 405, 413, 415})
 CONFLICT = 409
-PACED = 429
 UNAVAILABLE = 503
 
 # What a 503 says when the gateway's gates, and not its broker, refused; compared in lower case,
@@ -44,8 +43,7 @@ def outcome_of_reply(intent: OrderIntent, reply: Reply) -> SubmitOutcome:
     status = reply.status
     if status in TAKEN:
         return outcome_of_taken(intent, reply.body)
-    cause = f"HTTP {status} {detail_of(reply.body)}".rstrip()
-    outcome = SubmitOutcome(intent.client_order_id, SubmitKind.UNKNOWN, cause=cause)
+    outcome = SubmitOutcome(intent.client_order_id, SubmitKind.UNKNOWN, cause=cause_of(reply))
     if status in REFUSED:
         return evolve(outcome, kind=SubmitKind.REJECTED)
     if status in SET_UP_WRONG:

@@ -12,13 +12,11 @@ from attrs import define, field, frozen
 
 from orchestrator_adapters.http.client import Reply
 from orchestrator_adapters.http.failures import CallFailed, Fate
-from orchestrator_adapters.http.replies import cause_of
+from orchestrator_adapters.http.replies import PACED, cause_of
 from orchestrator_core.ports import Inquiry
 
 # Calls on the wire at once, for looks and for cancels each.
 CALLS_AT_ONCE = 8
-
-PACED = 429
 
 logger = logging.getLogger(__name__)
 

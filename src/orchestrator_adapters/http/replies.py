@@ -6,8 +6,10 @@ from orchestrator_adapters.http.json_fields import detail_of
 from orchestrator_core.errors import MalformedReply, PortError, Unavailable
 
 OK = 200
-# 403: the caller is not let in for now; 429: it is paced.
-PASSING = frozenset({403, 429})
+# The caller is to leave the peer alone for a while.
+PACED = 429
+# 403: the caller is not let in for now.
+PASSING = frozenset({403, PACED})
 FIRST_SERVER_ERROR, LAST_SERVER_ERROR = 500, 599
 
 
