@@ -4,10 +4,12 @@ Both stores are read shared state first, latch second, against the order in whic
 then no epoch is read from the shared state that the latch, as read, has not reached.
 """
 
+from collections.abc import Sequence
 from typing import NoReturn
 
 from attrs import evolve, frozen
 
+from orchestrator_core.commits import OpenOrder
 from orchestrator_core.errors import (
     MalformedReply,
     PortError,
@@ -86,6 +88,14 @@ async def read_latch(runs: RunRepository) -> LatchReading:
         return await runs.read_latch() or Absent()
     except PortError as error:
         return Unreadable(error.cause)
+
+
+async def read_open_orders(runs: RunRepository) -> Sequence[OpenOrder] | None:
+    """Return the orders that may be on the wire or wait for an operator; None: cannot be read."""
+    try:
+        return await runs.open_orders()
+    except PortError:
+        return None
 
 
 async def guard(ports: RunPorts) -> Latch:

@@ -6,6 +6,8 @@
 What happens from the committed plan on stands in `orchestrator_core.waves`.
 """
 
+from collections.abc import Callable
+
 from orchestrator_core.commits import EarlierRun, IdempotencyKey, Lease, PlanRecord, RunOpening
 from orchestrator_core.errors import (
     IllegalTransition,
@@ -40,6 +42,7 @@ async def execute_run(
     ports: RunPorts,
     policy: RunPolicy,
     idempotency: IdempotencyKey | None = None,
+    opened: Callable[[], None] = lambda: None,
 ) -> Run:
     """Make one run and return it as stored.
 
@@ -52,6 +55,7 @@ async def execute_run(
         ports: Everything outside.
         policy: How this service runs.
         idempotency: The client's own name for the request.
+        opened: Called once the run is stored under its id.
 
     Raises:
         TradingHalted: Before anything was stored.
@@ -63,6 +67,7 @@ async def execute_run(
     lease = await _open(opening, ports)
     if isinstance(lease, EarlierRun):
         return await _stored(ports, lease.run_id)
+    opened()
     sender = WaveSender(RunBook.opened(opening), lease, latch, ports, policy)
     try:
         run = await _decide_and_send(request, sender, ports, policy)

@@ -68,10 +68,13 @@ class RunService:
         if self.orchestrator.stop.is_set:
             raise ServiceStopping
         started_at = self.orchestrator.ports.clock.now()
-        task = asyncio.create_task(self._execute(request, run_id, idempotency))
+        opened = asyncio.Event()
+        task = asyncio.create_task(self._execute(request, run_id, idempotency, opened))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
         await asyncio.wait({task}, timeout=self.orchestrator.settings.run_answer_seconds)
+        # Nobody is told of a run that may never be stored; until then the wait is bounded.
+        await _wait_for_either(task, opened)
         if task.done():
             return task.result()
         begun = Run(
@@ -109,7 +112,11 @@ class RunService:
         return not self._tasks
 
     async def _execute(
-        self, request: RunRequest, run_id: RunId, idempotency: IdempotencyKey | None
+        self,
+        request: RunRequest,
+        run_id: RunId,
+        idempotency: IdempotencyKey | None,
+        opened: asyncio.Event,
     ) -> Run:
         RUN_ID.set(str(run_id))
         began = perf_counter()
@@ -121,6 +128,7 @@ class RunService:
                 ports=self.orchestrator.ports,
                 policy=self.orchestrator.policy,
                 idempotency=idempotency,
+                opened=opened.set,
             )
             succeeded = run.status in {RunStatus.COMPLETED, RunStatus.PARTIAL}
             _log_end(run, perf_counter() - began)
@@ -154,6 +162,17 @@ class RunService:
             case _:
                 reason = "database"
         self.orchestrator.metrics.runs_refused.labels(reason).inc()
+
+
+async def _wait_for_either(task: "asyncio.Task[Run]", event: asyncio.Event) -> None:
+    """Wait until the task is done or the event is set."""
+    if task.done() or event.is_set():
+        return
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
 
 
 def _log_end(run: Run, seconds: float) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from attrs import evolve, fields
 
 from orchestrator_core.canceling import Canceling
+from orchestrator_core.commits import OpenOrder
 from orchestrator_core.engaging import EngageAnswer
 from orchestrator_core.halting import SwitchReading
 from orchestrator_core.kill_switch import (
@@ -15,6 +16,7 @@ from orchestrator_core.kill_switch import (
     Latch,
     SwitchState,
 )
+from orchestrator_core.lifecycle import IN_FLIGHT
 from orchestrator_entrypoints.answers import Answer, refuse
 from orchestrator_entrypoints.wire import (
     CancelFailed,
@@ -30,10 +32,16 @@ from orchestrator_entrypoints.wire import (
 MAX_ORDERS_SHOWN = 100
 
 
-def status_of(reading: SwitchReading) -> KillSwitchStatus | None:
+def status_of(
+    reading: SwitchReading, orders: Sequence[OpenOrder] | None = None
+) -> KillSwitchStatus | None:
     """Return what both stores mean together; None where the state is in doubt.
 
     ENGAGED in either store is ENGAGED: a reader of `state` alone must not be told less.
+
+    Args:
+        reading: Both stores.
+        orders: The open ones, read after the stores; None where they could not be read.
     """
     verdict = reading.verdict
     shared = reading.shared if isinstance(reading.shared, KillSwitchState) else None
@@ -67,7 +75,21 @@ def status_of(reading: SwitchReading) -> KillSwitchStatus | None:
         latch_engaged=None if latch is None else latch.engaged,
         held_by=() if halted is None else tuple(map(str, halted.held_by)),
         release=None if halted is None else halted.release,
+        drained=_has_drained(latch, orders),
+        in_flight=None if orders is None else _count_in_flight(orders),
+        unresolved=None if orders is None else len(orders) - _count_in_flight(orders),
     )
+
+
+def _has_drained(latch: Latch | None, orders: Sequence[OpenOrder] | None) -> bool | None:
+    """Whether nothing is on the wire under an engaged latch, which lets nothing start."""
+    if latch is None or not latch.engaged or orders is None:
+        return None
+    return _count_in_flight(orders) == 0
+
+
+def _count_in_flight(orders: Sequence[OpenOrder]) -> int:
+    return sum(order.state in IN_FLIGHT for order in orders)
 
 
 def answer_engaged(answer: EngageAnswer, status: KillSwitchStatus | None) -> Answer:
@@ -127,7 +149,10 @@ def _engaged_in_part(answer: EngageAnswer, result: EngageResult | None) -> Refus
 
 
 def _as_fields(status: KillSwitchStatus) -> dict[str, Any]:
-    return {field.name: getattr(status, field.name) for field in fields(KillSwitchStatus)}
+    """Return the fields of a status but for those that an engagement tells by itself."""
+    told = {"drained", "in_flight", "unresolved"}
+    names = (field.name for field in fields(KillSwitchStatus) if field.name not in told)
+    return {name: getattr(status, name) for name in names}
 
 
 def history_of(entries: Sequence[HistoryEntry], *, limit: int) -> KillSwitchHistory:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from orchestrator_core.engaging import EngageAnswer, disengage, engage
 from orchestrator_core.errors import InvalidRequest, OutcomeUnknown, PortError, TradingHalted
-from orchestrator_core.halting import read_switch
+from orchestrator_core.halting import read_open_orders, read_switch
 from orchestrator_core.history import read_history
 from orchestrator_core.kill_switch import Disengagement, Engagement, Halted
 from orchestrator_entrypoints.answers import (
@@ -99,7 +99,7 @@ class SwitchEndpoints:
     async def _status(self) -> Answer:
         ports = self.orchestrator.ports
         reading = await read_switch(ports.kill_switch, ports.runs)
-        status = status_of(reading)
+        status = status_of(reading, await read_open_orders(ports.runs))
         if status is not None:
             return Answer(200, status)
         verdict = reading.verdict

@@ -192,6 +192,18 @@ class KillSwitchStatus:
     )
     held_by: tuple[str, ...] = field(metadata=_said("Stores that halt trading"))
     release: str | None = field(metadata=_said("What would let trading go on"))
+    drained: bool | None = field(
+        default=None,
+        metadata=_said(
+            "Engaged, and no order is on the wire; null while trading, or where it cannot be read"
+        ),
+    )
+    in_flight: int | None = field(
+        default=None, metadata=_said("Orders that may be on the wire; null: cannot be read")
+    )
+    unresolved: int | None = field(
+        default=None, metadata=_said("Orders that wait for an operator; null: cannot be read")
+    )
 
 
 @frozen(kw_only=True)

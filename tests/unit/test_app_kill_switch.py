@@ -64,6 +64,20 @@ async def test_engaging_says_what_is_still_on_the_wire(stage: Stage) -> None:
     assert (order["run_id"], order["symbol"], order["state"]) == (run_id, "AAPL", "unknown")
 
 
+async def test_the_status_tells_when_the_wire_is_clear(stage: Stage) -> None:
+    before = (await stage.client.get(STATUS)).json()
+    assert (before["drained"], before["in_flight"], before["unresolved"]) == (None, 0, 0)
+    stage.sink.script(Symbol("AAPL"), [Behaviour.LOSE_ORDER])
+    await stage.run("AAPL")
+    await stage.client.post(ENGAGE, json={"reason": "anomaly", "operator": "ann"})
+    on_the_wire = (await stage.client.get(STATUS)).json()
+    assert (on_the_wire["drained"], on_the_wire["in_flight"]) == (False, 1)
+    stage.faulty_runs.only = frozenset({"open_orders"})
+    stage.faulty_runs.error = unavailable("runs")
+    unread = (await stage.client.get(STATUS)).json()
+    assert (unread["state"], unread["drained"], unread["in_flight"]) == ("ENGAGED", None, None)
+
+
 async def test_engaging_twice_is_400(stage: Stage) -> None:
     await stage.engage()
     response = await stage.engage()

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from orchestrator_core.errors import Conflict
+from orchestrator_core.errors import Conflict, Unavailable
 from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.runs import FailureKind, RecordedOutcome, Run, RunFailure
@@ -67,15 +67,28 @@ async def test_a_row_that_cannot_be_read_in_time_is_shown_as_begun(stage: Stage)
 async def test_a_refusal_after_the_client_was_answered_is_not_lost_in_silence(
     stage: Stage,
 ) -> None:
-    stage.faulty_runs.only = frozenset({"open_run"})
+    stage.faulty_runs.only = frozenset({"commit_plan"})
     stage.faulty_runs.gate = asyncio.Event()
-    stage.faulty_runs.error = Conflict("still_running", uuid4())
+    stage.faulty_runs.error = Unavailable("runs", "commit_plan", "gone")
     service = RunService(stage.orchestrator)
     shown = await service.run(a_request(), run_id=new_run_id())
     assert shown.status is RunStatus.RUNNING
     stage.faulty_runs.gate.set()
     assert await service.drain(5)
-    assert stage.count("orchestrator_runs_refused_total", reason="conflict") == 1
+    assert stage.count("orchestrator_runs_refused_total", reason="database") == 1
+
+
+async def test_nobody_is_told_of_a_run_that_is_not_stored_yet(stage: Stage) -> None:
+    stage.faulty_runs.only = frozenset({"open_run"})
+    stage.faulty_runs.gate = asyncio.Event()
+    stage.faulty_runs.error = Conflict("still_running", uuid4())
+    service = RunService(stage.orchestrator)
+    asking = asyncio.create_task(service.run(a_request(), run_id=new_run_id()))
+    done, _ = await asyncio.wait({asking}, timeout=0.2)
+    assert not done
+    stage.faulty_runs.gate.set()
+    with pytest.raises(Conflict):
+        await asking
 
 
 async def test_the_keeper_goes_on_after_a_broken_round(stage: Stage) -> None:

@@ -1,7 +1,7 @@
 """`orchestrator kill-switch`: stop all trading, see who did, let it go on."""
 
 import argparse
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from orchestrator_core.canceling import Canceling
@@ -11,7 +11,7 @@ from orchestrator_core.engaging import disengage as let_go
 from orchestrator_core.engaging import engage as stop
 from orchestrator_core.engaging import initialise as create
 from orchestrator_core.errors import OutcomeUnknown
-from orchestrator_core.halting import SwitchReading, read_switch
+from orchestrator_core.halting import SwitchReading, read_open_orders, read_switch
 from orchestrator_core.history import read_history
 from orchestrator_core.kill_switch import (
     Disengagement,
@@ -152,15 +152,19 @@ async def _read(orchestrator: Orchestrator) -> SwitchReading:
 
 async def _show_status(orchestrator: Orchestrator, console: Console, *, as_json: bool) -> ExitCode:
     reading = await _read(orchestrator)
+    orders = await read_open_orders(orchestrator.ports.runs)
     if as_json:
-        console.json(_plain_status(reading))
+        console.json(_plain_status(reading, orders))
     else:
         _write_status(console, reading)
+        if orders:
+            count = counted_as(len(orders), "order")
+            console.line(f"{count} on the wire, or waiting for an operator: see `orders open`")
     return ExitCode.DONE if isinstance(reading.verdict, Trading) else ExitCode.HALTED
 
 
-def _plain_status(reading: SwitchReading) -> object:
-    shown = status_of(reading)
+def _plain_status(reading: SwitchReading, orders: Sequence[OpenOrder] | None) -> object:
+    shown = status_of(reading, orders)
     if shown is not None:
         return to_plain(shown)
     verdict = reading.verdict
