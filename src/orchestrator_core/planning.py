@@ -6,15 +6,15 @@ time included, so a stored run can be derived again.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from enum import StrEnum
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from orchestrator_core.identifiers import Decision, Symbol
+from orchestrator_core.leftover import Rounded, spend_leftover
 from orchestrator_core.limits import Denial, Limits, first_denial
 from orchestrator_core.model import NoQuote, OrderIntent, Quote, Side, Signal, SignalBatch
-from orchestrator_core.money import decimal_of
+from orchestrator_core.money import decimal_of, multiply
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.sizing import Sizing, SizingPolicy, size_position
 
@@ -24,6 +24,7 @@ class SkipReason(StrEnum):
 
     ZERO_WEIGHT = "zero_weight"
     LESS_THAN_ONE_SHARE = "qty_less_than_one_share"
+    LESS_THAN_MINIMUM = "notional_below_minimum"
     PRICE_UNAVAILABLE = "price_unavailable"
     DRY_RUN = "dry_run"
 
@@ -115,17 +116,19 @@ def price_problem(as_of: datetime, now: datetime, limits: Limits) -> str | None:
 def plan_orders(snapshot: Snapshot, policy: PlanningPolicy) -> OrderPlan:
     """Derive the plan: one decision a signal, in the signals' order."""
     quotes = {quote.symbol: quote for quote in snapshot.quotes}
-    return OrderPlan(
-        tuple(
-            _decide(signal, quotes.get(signal.symbol), snapshot, policy)
-            for signal in snapshot.batch.signals
-        )
-    )
+    sized = [
+        _size(signal, quotes.get(signal.symbol), snapshot, policy)
+        for signal in snapshot.batch.signals
+    ]
+    if policy.sizing.rules.spends_leftover:
+        sized = _spend_leftover(sized, snapshot, policy)
+    return OrderPlan(tuple(_decide(decision, snapshot, policy) for decision in sized))
 
 
-def _decide(
+def _size(
     signal: Signal, quote: Quote | NoQuote | None, snapshot: Snapshot, policy: PlanningPolicy
 ) -> SizingDecision:
+    """Return the decision as far as it goes without an order."""
     weight = decimal_of(signal.target_weight)
     if weight == 0:
         return SizingDecision(signal, quote, skip=SkipReason.ZERO_WEIGHT)
@@ -135,21 +138,49 @@ def _decide(
     problem = price_problem(quote.as_of, snapshot.decided_at, policy.limits)
     if problem is not None:
         return SizingDecision(signal, quote, skip=SkipReason.PRICE_UNAVAILABLE, skip_detail=problem)
-    sizing = size_position(weight, quote.price, policy.sizing)
+    lot = policy.sizing.rules.lot_of(signal.symbol)
+    return SizingDecision(signal, quote, size_position(weight, quote.price, policy.sizing, lot=lot))
+
+
+def _spend_leftover(
+    sized: Sequence[SizingDecision], snapshot: Snapshot, policy: PlanningPolicy
+) -> list[SizingDecision]:
+    positions = [
+        Rounded(decision.signal.symbol, decision.signal.rank, decision.quote.price, decision.sizing)
+        for decision in sized
+        if decision.sizing is not None and isinstance(decision.quote, Quote)
+    ]
+
+    def allows(position: Rounded) -> bool:
+        intent = _intend(position.symbol, position.sizing, snapshot.decision)
+        return first_denial(intent, position.price, policy.limits) is None
+
+    spent = spend_leftover(positions, cap=policy.sizing.max_position_size, allows=allows)
+    sizings = {position.symbol: position.sizing for position in spent}
+    return [evolve(each, sizing=sizings.get(each.signal.symbol)) for each in sized]
+
+
+def _decide(sized: SizingDecision, snapshot: Snapshot, policy: PlanningPolicy) -> SizingDecision:
+    """Return the decision with its order, or with why there is none."""
+    sizing, quote = sized.sizing, sized.quote
+    if sizing is None or not isinstance(quote, Quote):
+        return sized
     if sizing.shares == 0:
-        return SizingDecision(signal, quote, sizing, skip=SkipReason.LESS_THAN_ONE_SHARE)
-    intent = _intend(signal.symbol, weight, sizing.shares, snapshot.decision)
+        return evolve(sized, skip=SkipReason.LESS_THAN_ONE_SHARE)
+    if multiply(quote.price, sizing.shares) < policy.sizing.rules.min_order_notional:
+        return evolve(sized, skip=SkipReason.LESS_THAN_MINIMUM)
+    intent = _intend(sized.signal.symbol, sizing, snapshot.decision)
     denial = first_denial(intent, quote.price, policy.limits)
     skip = SkipReason.DRY_RUN if snapshot.request.dry_run and denial is None else None
-    return SizingDecision(signal, quote, sizing, intent, skip=skip, denial=denial)
+    return evolve(sized, intent=intent, skip=skip, denial=denial)
 
 
-def _intend(symbol: Symbol, weight: Decimal, shares: int, decision: Decision) -> OrderIntent:
+def _intend(symbol: Symbol, sizing: Sizing, decision: Decision) -> OrderIntent:
     return OrderIntent(
         client_order_id=decision.client_order_id(symbol),
         symbol=symbol,
-        side=Side.BUY if weight > 0 else Side.SELL,
-        qty=shares,
+        side=Side.BUY if sizing.weight > 0 else Side.SELL,
+        qty=sizing.shares,
     )
 
 

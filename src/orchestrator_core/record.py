@@ -2,7 +2,7 @@
 
 The form is canonical: sorted keys, no spaces, decimals as strings, times as ISO 8601 UTC. The same
 snapshot gives the same bytes on every machine, so a digest of them says whether a stored decision
-was touched. `FORMAT` names the form; a reader refuses others.
+was touched. `FORMAT` names the form that is written; a reader refuses those that it does not know.
 """
 
 import hashlib
@@ -17,9 +17,11 @@ from orchestrator_core.limits import Limits
 from orchestrator_core.model import NoQuote, Quote, Signal, SignalBatch
 from orchestrator_core.planning import PlanningPolicy, Snapshot
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.sizing import SizingPolicy
+from orchestrator_core.sizing import SizingPolicy, SizingRules
 
-FORMAT = "snapshot/1"
+FORMAT = "snapshot/2"
+# A record of the first form was sized without rules.
+FORMATS = frozenset({"snapshot/1", FORMAT})
 
 Json = dict[str, Any]
 
@@ -54,6 +56,7 @@ def encode_snapshot(snapshot: Snapshot) -> Json:
             "sizing": {
                 "capital": str(snapshot.policy.sizing.capital),
                 "max_position_size": str(snapshot.policy.sizing.max_position_size),
+                "rules": _encode_rules(snapshot.policy.sizing.rules),
             },
             "limits": _encode_limits(snapshot.policy.limits),
         },
@@ -70,7 +73,7 @@ def decode_snapshot(encoded: Mapping[str, Any]) -> Snapshot:
     Raises:
         ValueError: The record is of another form, or damaged.
     """
-    if encoded.get("format") != FORMAT:
+    if encoded.get("format") not in FORMATS:
         raise ValueError(f"expected a record of form {FORMAT}, got {encoded.get('format')!r}")
     try:
         decision, policy = encoded["decision"], encoded["policy"]
@@ -87,6 +90,7 @@ def decode_snapshot(encoded: Mapping[str, Any]) -> Snapshot:
                 sizing=SizingPolicy(
                     capital=Decimal(policy["sizing"]["capital"]),
                     max_position_size=Decimal(policy["sizing"]["max_position_size"]),
+                    rules=_decode_rules(policy["sizing"].get("rules")),
                 ),
                 limits=_decode_limits(policy["limits"]),
             ),
@@ -190,6 +194,26 @@ def _decode_quote(encoded: Mapping[str, Any]) -> Quote | NoQuote:
         price=Decimal(encoded["price"]),
         as_of=decode_time(encoded["as_of"]),
         source=encoded["source"],
+    )
+
+
+def _encode_rules(rules: SizingRules) -> Json:
+    return {
+        "lot_sizes": dict(rules.lot_sizes),
+        "min_order_notional": str(rules.min_order_notional),
+        "cash_buffer": str(rules.cash_buffer),
+        "spends_leftover": rules.spends_leftover,
+    }
+
+
+def _decode_rules(encoded: Mapping[str, Any] | None) -> SizingRules:
+    if encoded is None:
+        return SizingRules()
+    return SizingRules(
+        lot_sizes={Symbol(symbol): lot for symbol, lot in encoded["lot_sizes"].items()},
+        min_order_notional=Decimal(encoded["min_order_notional"]),
+        cash_buffer=Decimal(encoded["cash_buffer"]),
+        spends_leftover=encoded["spends_leftover"],
     )
 
 

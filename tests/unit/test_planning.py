@@ -2,6 +2,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from orchestrator_core.record import (
     decode_snapshot,
     encode_snapshot,
 )
+from orchestrator_core.sizing import SizingRules
 from tests.unit.builders import NOW, a_policy, a_quote, a_signal, a_snapshot
 
 
@@ -76,6 +78,32 @@ def test_less_than_one_share_is_skipped_and_explained() -> None:
     assert decision.skip is SkipReason.LESS_THAN_ONE_SHARE
     assert decision.sizing is not None
     assert decision.sizing.target_notional == 10_000
+
+
+@pytest.mark.parametrize(("minimum", "is_sent"), [("10000", True), ("10000.01", False)])
+def test_an_order_worth_less_than_the_minimum_is_not_sent(minimum: str, is_sent: bool) -> None:
+    base = a_policy()
+    rules = SizingRules(min_order_notional=Decimal(minimum))
+    policy = evolve(base, sizing=evolve(base.sizing, rules=rules))
+    snapshot = a_snapshot([a_signal("AAPL", 0.1)], [a_quote()], policy=policy)
+    (decision,) = plan_orders(snapshot, policy).decisions
+    assert decision.is_to_be_sent is is_sent
+    assert (decision.skip is SkipReason.LESS_THAN_MINIMUM) is not is_sent
+
+
+def test_a_record_of_the_first_form_is_sized_without_rules() -> None:
+    snapshot = a_snapshot([a_signal()], [a_quote()])
+    encoded = encode_snapshot(snapshot)
+    del encoded["policy"]["sizing"]["rules"]
+    assert decode_snapshot({**encoded, "format": "snapshot/1"}) == snapshot
+
+
+def test_a_record_keeps_the_sizing_rules() -> None:
+    base = a_policy()
+    rules = SizingRules({Symbol("AAPL"): 10}, Decimal(50), Decimal("0.05"), spends_leftover=True)
+    policy = evolve(base, sizing=evolve(base.sizing, rules=rules))
+    snapshot = a_snapshot([a_signal()], [a_quote()], policy=policy)
+    assert decode_snapshot(encode_snapshot(snapshot)) == snapshot
 
 
 def test_a_dry_run_plans_the_order_and_sends_nothing() -> None:
@@ -215,7 +243,7 @@ def test_a_record_takes_any_text_that_a_strategy_sends() -> None:
 
 def test_a_damaged_record_is_refused() -> None:
     encoded = encode_snapshot(a_snapshot([a_signal()], [a_quote()]))
-    with pytest.raises(ValueError, match="form snapshot/1"):
+    with pytest.raises(ValueError, match="form snapshot/2"):
         decode_snapshot({**encoded, "format": "snapshot/0"})
     with pytest.raises(ValueError, match="damaged"):
         decode_snapshot({key: value for key, value in encoded.items() if key != "request"})

@@ -1,11 +1,13 @@
 from decimal import Decimal
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator_core.identifiers import Symbol
 from orchestrator_core.money import decimal_of
-from orchestrator_core.sizing import SizingPolicy, size_position
+from orchestrator_core.sizing import SizingPolicy, SizingRules, size_position
 
 weights = st.floats(min_value=-2, max_value=2, allow_subnormal=False)
 prices = st.decimals(min_value="0.0001", max_value=1_000_000, places=4)
@@ -55,3 +57,34 @@ def test_a_lower_cap_never_enlarges_a_position(
     tight = size_position(exact, price, SizingPolicy(capital, low))
     loose = size_position(exact, price, SizingPolicy(capital, high))
     assert tight.shares <= loose.shares
+
+
+@given(weights, prices, amounts, amounts, st.integers(1, 1_000))
+def test_shares_are_whole_lots_and_no_lot_more_would_fit(
+    weight: float, price: Decimal, capital: Decimal, cap: Decimal, lot: int
+) -> None:
+    sizing = size_position(decimal_of(weight), price, SizingPolicy(capital, cap), lot=lot)
+    assert sizing.shares % lot == 0
+    assert sizing.shares <= sizing.raw_shares < sizing.shares + lot
+
+
+@given(weights, prices, amounts, amounts, st.decimals(0, "0.99", places=2))
+def test_a_buffer_is_kept_out_of_every_target(
+    weight: float, price: Decimal, capital: Decimal, cap: Decimal, buffer: Decimal
+) -> None:
+    kept = SizingPolicy(capital, cap, SizingRules(cash_buffer=buffer))
+    smaller = SizingPolicy(kept.investable, cap)
+    exact = decimal_of(weight)
+    assert size_position(exact, price, kept) == size_position(exact, price, smaller)
+
+
+@pytest.mark.parametrize("buffer", ["-0.01", "1", "NaN"])
+def test_a_buffer_is_a_fraction(buffer: str) -> None:
+    with pytest.raises(ValueError, match="cash_buffer"):
+        SizingRules(cash_buffer=Decimal(buffer))
+
+
+@pytest.mark.parametrize("lot", [0, -1, 1.5])
+def test_a_lot_is_whole_shares(lot: int) -> None:
+    with pytest.raises(ValueError, match="lot_sizes: expected whole lots of A"):
+        SizingRules(lot_sizes={Symbol("A"): lot})
