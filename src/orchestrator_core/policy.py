@@ -1,10 +1,11 @@
 """How this service runs: the same for every run."""
 
-from attrs import frozen
+from attrs import field, frozen
 
 from orchestrator_core.identifiers import StrategyId, TradingMode
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import SafetyFlags
+from orchestrator_core.sizing import SizingRules
 
 
 @frozen
@@ -15,6 +16,7 @@ class RunPolicy:
         environment: Deployment name, part of the order identity.
         strategy_id: Whose signals are traded.
         limits: Bounds in force.
+        sizing: How shares are rounded.
         claimed_flags: The brakes that this service says are on.
         allow_unverified_gateway: Trade although the gateway's flags cannot be read.
         max_in_flight_orders: Orders a wave.
@@ -32,6 +34,7 @@ class RunPolicy:
     limits: Limits
     claimed_flags: SafetyFlags
     code_version: str
+    sizing: SizingRules = field(factory=SizingRules)
     allow_unverified_gateway: bool = False
     max_in_flight_orders: int = 32
     send_window_seconds: float = 5.0

@@ -14,6 +14,7 @@ from typing import Any
 
 from attrs import Attribute, fields, frozen
 
+from orchestrator_core.identifiers import Symbol
 from orchestrator_entrypoints.setting_rules import contradictions
 from orchestrator_entrypoints.variables import (
     Variable,
@@ -25,7 +26,9 @@ from orchestrator_entrypoints.variables import (
     parse_amount,
     parse_bool,
     parse_database_url,
+    parse_fraction,
     parse_host,
+    parse_lots,
     parse_peer_url,
     parse_plain_name,
     seconds_from,
@@ -161,6 +164,24 @@ class Settings:
         "MAX_POSITION_SIZE_CEILING",
         parse_amount,
         "The highest cap that a request may name; unset: `MAX_POSITION_SIZE`",
+    )
+    lot_sizes: Mapping[Symbol, int] = variable(
+        "LOT_SIZES",
+        parse_lots,
+        "Shares that a symbol trades in multiples of, as `AAPL=10,MSFT=5`; others trade singly",
+        default="",
+    )
+    min_order_notional: Decimal | None = variable(
+        "MIN_ORDER_NOTIONAL", parse_amount, "Worth of an order; less is not sent"
+    )
+    cash_buffer: Decimal = variable(
+        "CASH_BUFFER", parse_fraction, "Fraction of the capital kept out of targets", default="0"
+    )
+    leftover_pass: bool = variable(
+        "LEFTOVER_PASS",
+        parse_bool,
+        "Spend the cash that rounding left on further whole lots, inside every limit",
+        default="false",
     )
     max_order_qty: int | None = variable(
         "MAX_ORDER_QTY", integer_from(least=1), "Shares an order; more is denied"

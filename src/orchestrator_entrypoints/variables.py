@@ -4,7 +4,7 @@ A parser turns text into a value, or raises ValueError with what was expected.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from orchestrator_core.errors import InvalidRequest
-from orchestrator_core.identifiers import parse_name
+from orchestrator_core.identifiers import Symbol, parse_name, parse_symbol
 from orchestrator_core.money import parse_money
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -59,6 +59,30 @@ def seconds_from(*, least: float = 0.01, most: float = 86_400.0) -> Callable[[st
 def parse_amount(text: str) -> Decimal:
     """Return an amount of account currency, above zero."""
     return parse_money(text)
+
+
+def parse_fraction(text: str) -> Decimal:
+    """Return a fraction from 0 to below 1."""
+    if re.fullmatch(r"0(\.[0-9]{1,9})?", text):
+        return Decimal(text)
+    raise ValueError("expected a fraction from 0 to below 1, such as 0.05")
+
+
+def parse_lots(text: str) -> Mapping[Symbol, int]:
+    """Return the shares a lot by symbol, of a text such as `AAPL=10,BRK.B=1`; empty: none."""
+    lots: dict[Symbol, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, shares = part.partition("=")
+        if not re.fullmatch(r"[1-9][0-9]{0,8}", shares.strip()):
+            raise ValueError("expected whole lots as SYMBOL=SHARES, commas between")
+        try:
+            symbol = parse_symbol(name)
+        except InvalidRequest as error:
+            raise ValueError(f"expected SYMBOL=SHARES: {error.problem}") from None
+        if symbol in lots:
+            raise ValueError(f"expected one lot a symbol, {symbol} has two")
+        lots[symbol] = int(shares)
+    return lots
 
 
 def parse_plain_name(text: str) -> str:
@@ -142,6 +166,8 @@ def show_plain(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={each}" for name, each in value.items()) or "unset"
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 

@@ -18,6 +18,7 @@ from orchestrator_core.errors import Unavailable
 from orchestrator_core.identifiers import StrategyId
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import Quote, SafetyFlags
+from orchestrator_core.money import ZERO
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import (
     CircuitBreaker,
@@ -31,6 +32,7 @@ from orchestrator_core.ports import (
     SignalSource,
 )
 from orchestrator_core.requests import RequestPolicy
+from orchestrator_core.sizing import SizingRules
 from orchestrator_entrypoints.metrics import Metrics
 from orchestrator_entrypoints.observed import (
     ObservedBudget,
@@ -124,6 +126,12 @@ def run_policy(settings: Settings) -> RunPolicy:
             max_signal_weight=settings.max_signal_weight,
             max_side_weight=settings.max_side_weight,
             max_price_age_seconds=settings.max_price_age_seconds,
+        ),
+        sizing=SizingRules(
+            lot_sizes=settings.lot_sizes,
+            min_order_notional=settings.min_order_notional or ZERO,
+            cash_buffer=settings.cash_buffer,
+            spends_leftover=settings.leftover_pass,
         ),
         claimed_flags=SafetyFlags(
             dry_run=settings.dry_run,

@@ -223,3 +223,20 @@ def test_the_table_names_each_variable_once_and_no_secret() -> None:
     for name in read_settings({}).shown():
         assert table.count(f"| `{name}` |") == 1
     assert "trader:trader" not in table
+
+
+def test_lots_are_read_by_symbol() -> None:
+    assert read_settings({"LOT_SIZES": "AAPL=10, brk.b=1"}).lot_sizes == {"AAPL": 10, "BRK.B": 1}
+    assert read_settings({}).lot_sizes == {}
+
+
+@pytest.mark.parametrize("text", ["AAPL", "AAPL=0", "AAPL=1.5", "=5", "AAPL=1,aapl=2", "A A=1"])
+def test_a_lot_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^LOT_SIZES: expected"):
+        read_settings({"LOT_SIZES": text})
+
+
+@pytest.mark.parametrize("text", ["1", "-0.1", "5%", "1e-3"])
+def test_a_buffer_that_is_no_fraction_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^CASH_BUFFER: expected a fraction"):
+        read_settings({"CASH_BUFFER": text})
