@@ -17,6 +17,7 @@ from attrs import frozen
 from orchestrator_core.commits import TakenRun
 from orchestrator_core.errors import LeaseLost, TradingHalted
 from orchestrator_core.halting import distrust_gateway, guard
+from orchestrator_core.holding import FIRST_LOOK_SECONDS, RunHolder
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.model import OrderIntent, Side
 from orchestrator_core.orders import Order, Settlement
@@ -31,7 +32,6 @@ from orchestrator_core.waves import WaveSender
 # Looked up at the gateway, since its record may settle them.
 IN_DOUBT = frozenset({OrderState.UNKNOWN, OrderState.UNRESOLVED})
 
-FIRST_LOOK_SECONDS = 1.0
 LAST_LOOK_SECONDS = 30.0
 # Each pause is this share of the order's age.
 PAUSE_SHARE = 0.25
@@ -78,16 +78,16 @@ async def recover_run(*, ports: RunPorts, policy: RunPolicy) -> Recovered | None
 
 
 async def _recover(taken: TakenRun, ports: RunPorts, policy: RunPolicy) -> Recovered:
-    sender = holder_of(taken, ports, policy)
+    holder = holder_of(taken, ports, policy)
     if taken.snapshot is None:
         failure = RunFailure(FailureKind.ABANDONED, ABANDONED)
-        return Recovered(await sender.close(failure))
+        return Recovered(await holder.close(failure))
     doubtful = [order for order in taken.run.orders or () if order.state in IN_DOUBT]
-    answers = await _look_up_all(doubtful, sender)
-    settlements = _settle_by_looks(sender.book, doubtful, answers, taken, policy)
-    resendable = _resendable(sender.book, answers, taken, policy)
-    await _go_on(sender, taken, taken.snapshot, resendable)
-    run = await sender.close(look_again_seconds=look_again_seconds(sender.book, taken))
+    answers = await _look_up_all(doubtful, holder)
+    settlements = _settle_by_looks(holder.book, doubtful, answers, taken, policy)
+    resendable = _resendable(holder.book, answers, taken, policy)
+    await _go_on(holder, taken, taken.snapshot, resendable)
+    run = await holder.close(look_again_seconds=look_again_seconds(holder.book, taken))
     unresolved = tuple(each for each in settlements if each.state is OrderState.UNRESOLVED)
     return Recovered(
         run=run,
@@ -97,24 +97,19 @@ async def _recover(taken: TakenRun, ports: RunPorts, policy: RunPolicy) -> Recov
     )
 
 
-def holder_of(taken: TakenRun, ports: RunPorts, policy: RunPolicy) -> WaveSender:
+def holder_of(taken: TakenRun, ports: RunPorts, policy: RunPolicy) -> RunHolder:
     """Return what goes on with a run that was taken over; it may send nothing yet."""
-    return WaveSender(
-        RunBook.taken(taken),
-        taken.lease,
-        None,
-        ports,
-        policy,
-        has_claimed=bool(taken.claim_ages),
+    return RunHolder(
+        RunBook.taken(taken), taken.lease, ports, policy, has_claimed=bool(taken.claim_ages)
     )
 
 
-async def _look_up_all(orders: Sequence[Order], sender: WaveSender) -> list[LookUp]:
+async def _look_up_all(orders: Sequence[Order], holder: RunHolder) -> list[LookUp]:
     """Ask the gateway about any number of orders, and keep the lease meanwhile."""
     answers: list[LookUp] = []
     for begin in range(0, len(orders), LOOKS_AT_ONCE):
-        await sender.keep_lease()
-        answers += await look_up(orders[begin : begin + LOOKS_AT_ONCE], sender.ports)
+        await holder.keep_lease()
+        answers += await look_up(orders[begin : begin + LOOKS_AT_ONCE], holder.ports)
     return answers
 
 
@@ -186,30 +181,30 @@ def _in_order_of_sending(book: RunBook, intents: Iterable[OrderIntent]) -> list[
 
 
 async def _go_on(
-    sender: WaveSender, taken: TakenRun, snapshot: Snapshot, resendable: Sequence[OrderIntent]
+    holder: RunHolder, taken: TakenRun, snapshot: Snapshot, resendable: Sequence[OrderIntent]
 ) -> None:
     """Send what was planned and not sent, and what may be sent again."""
     planned = [
         order.intent
-        for order in sender.book.orders.values()
+        for order in holder.book.orders.values()
         if order.state is OrderState.PLANNED and order.intent is not None
     ]
     if not planned and not resendable:
         return
-    ports, policy = sender.ports, sender.policy
+    ports, policy = holder.ports, holder.policy
     obstacle = _other_world(snapshot, policy)
     if obstacle is None:
         obstacle = await distrust_gateway(taken.run.request, ports, policy)
     if obstacle is not None:
-        sender.give_up(planned, OrderState.NOT_PLACED, f"taken over, and not sent: {obstacle}")
+        holder.give_up(planned, OrderState.NOT_PLACED, f"taken over, and not sent: {obstacle}")
         return
     try:
-        sender.latch = await guard(ports)
+        holder.latch = await guard(ports)
     except TradingHalted as halted:
-        sender.give_up(planned, OrderState.HALTED, halted.reason)
+        holder.give_up(planned, OrderState.HALTED, halted.reason)
         return
-    pending = _in_order_of_sending(sender.book, planned)
-    await sender.send_on(snapshot, pending=pending, doubtful=resendable)
+    pending = _in_order_of_sending(holder.book, planned)
+    await WaveSender(holder).send_on(snapshot, pending=pending, doubtful=resendable)
 
 
 def _other_world(snapshot: Snapshot, policy: RunPolicy) -> str | None:

@@ -19,6 +19,7 @@ from orchestrator_core.errors import (
     Unavailable,
 )
 from orchestrator_core.halting import distrust_gateway, guard
+from orchestrator_core.holding import RunHolder
 from orchestrator_core.identifiers import Decision, RunId
 from orchestrator_core.lifecycle import OPEN, RunStatus
 from orchestrator_core.model import NoQuote, Quote, SignalBatch
@@ -68,38 +69,38 @@ async def execute_run(
     if isinstance(lease, EarlierRun):
         return await _stored(ports, lease.run_id)
     opened()
-    sender = WaveSender(RunBook.opened(opening), lease, latch, ports, policy)
+    holder = RunHolder(RunBook.opened(opening), lease, ports, policy, latch)
     try:
-        run = await _decide_and_send(request, sender, ports, policy)
+        run = await _decide_and_send(request, holder, ports, policy)
     except LeaseLost:
-        return await _as_taken_over(sender, ports)
+        return await _as_taken_over(holder, ports)
     return await _await_owners(run, ports, policy)
 
 
 async def _decide_and_send(
-    request: RunRequest, sender: WaveSender, ports: RunPorts, policy: RunPolicy
+    request: RunRequest, holder: RunHolder, ports: RunPorts, policy: RunPolicy
 ) -> Run:
     failure = None
     try:
         try:
             record = await _decide(request, ports, policy)
-            await sender.send(record)
+            await WaveSender(holder).send(record)
         except _RunFailedError as failed:
             failure = failed.failure
-        return await sender.close(failure)
+        return await holder.close(failure)
     except LeaseLost:
         raise
     except PortError as error:
-        if sender.has_claimed:
-            return sender.book.as_recorded()
-        is_recorded = await sender.close_broken(FailureKind.DATABASE_UNAVAILABLE, error.cause)
-        if sender.plan_may_stand and not is_recorded:
+        if holder.has_claimed:
+            return holder.book.as_recorded()
+        is_recorded = await holder.close_broken(FailureKind.DATABASE_UNAVAILABLE, error.cause)
+        if holder.plan_may_stand and not is_recorded:
             # Whoever takes the run over may send what is planned: nobody is told that it failed.
-            return sender.book.as_recorded()
+            return holder.book.as_recorded()
         raise
     except Exception as error:
         # The last place that knows what was sent: it is recorded, then the edge answers.
-        await sender.close_broken(FailureKind.UNFORESEEN, f"unforeseen {type(error).__name__}")
+        await holder.close_broken(FailureKind.UNFORESEEN, f"unforeseen {type(error).__name__}")
         raise
 
 
@@ -136,12 +137,12 @@ async def _stored(ports: RunPorts, run_id: RunId) -> Run:
     return run
 
 
-async def _as_taken_over(sender: WaveSender, ports: RunPorts) -> Run:
+async def _as_taken_over(holder: RunHolder, ports: RunPorts) -> Run:
     """Return a run that another has now, as it stands, or as far as it is known here."""
     try:
-        return await _stored(ports, sender.lease.run_id)
+        return await _stored(ports, holder.lease.run_id)
     except PortError:
-        return sender.book.as_recorded()
+        return holder.book.as_recorded()
 
 
 class _RunFailedError(Exception):

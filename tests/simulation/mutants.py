@@ -57,9 +57,9 @@ MUTANTS = (
         (
             Change(
                 f"{CORE}/waves.py",
-                "        commit = await self._commit_plan(record, claim)\n",
-                "        await self.ports.sink.submit(self._pending, deadline=deadline)\n"
-                "        commit = await self._commit_plan(record, claim)\n",
+                "        commit = await self.holder.commit_plan(record, claim)\n",
+                "        await self._ports.sink.submit(self._pending, deadline=deadline)\n"
+                "        commit = await self.holder.commit_plan(record, claim)\n",
             ),
         ),
     ),
@@ -94,9 +94,9 @@ MUTANTS = (
         (
             Change(
                 f"{CORE}/waves.py",
-                "        if self._has_more:\n            if self.latch is None:\n",
-                "        if self._has_more and self._claims == 0:\n"
-                "            if self.latch is None:\n",
+                "        if self._has_more:\n            if self.holder.latch is None:\n",
+                "        if self._has_more and self.holder.claims == 0:\n"
+                "            if self.holder.latch is None:\n",
             ),
         ),
     ),
@@ -203,8 +203,8 @@ MUTANTS = (
         (
             Change(
                 f"{CORE}/recovery.py",
-                "    pending = _in_order_of_sending(sender.book, planned)\n",
-                "    pending = _in_order_of_sending(sender.book, planned)\n"
+                "    pending = _in_order_of_sending(holder.book, planned)\n",
+                "    pending = _in_order_of_sending(holder.book, planned)\n"
                 "    from attrs import evolve\n"
                 "    new = lambda i: evolve(i, client_order_id=f'{i.client_order_id}x')\n"
                 "    again = [new(intent) for intent in resendable]\n"
@@ -232,13 +232,13 @@ MUTANTS = (
         (
             Change(
                 f"{CORE}/recovery.py",
-                "        sender.latch = await guard(ports)\n",
-                "        sender.latch = await ports.runs.read_latch()\n",
+                "        holder.latch = await guard(ports)\n",
+                "        holder.latch = await ports.runs.read_latch()\n",
             ),
             Change(
                 f"{CORE}/waves.py",
                 "            if isinstance(verdict, Halted):\n",
-                "            if isinstance(verdict, Halted) and self.book.run.num_signals < 0:\n",
+                "            if isinstance(verdict, Halted) and self._book.run.num_signals < 0:\n",
             ),
         ),
     ),
@@ -249,8 +249,8 @@ MUTANTS = (
         (
             Change(
                 f"{CORE}/workflow.py",
-                "        if sender.plan_may_stand and not is_recorded:\n",
-                "        if sender.has_claimed and not is_recorded:\n",
+                "        if holder.plan_may_stand and not is_recorded:\n",
+                "        if holder.has_claimed and not is_recorded:\n",
             ),
         ),
         first=FaultKind.ANSWER_LOST,

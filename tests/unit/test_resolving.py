@@ -10,11 +10,12 @@ from orchestrator_adapters.memory.clock import VirtualClock
 from orchestrator_core.commits import OpenOrder
 from orchestrator_core.driver import run_sync
 from orchestrator_core.errors import InvalidRequest, Unavailable
+from orchestrator_core.holding import FIRST_LOOK_SECONDS
 from orchestrator_core.identifiers import ClientOrderId, StrategyId
 from orchestrator_core.lifecycle import OrderState, RunStatus
 from orchestrator_core.model import OrderReport
 from orchestrator_core.ports import LookUp, LookUpKind, RunRepository, SubmitKind
-from orchestrator_core.recovery import FIRST_LOOK_SECONDS, recover_run
+from orchestrator_core.recovery import recover_run
 from orchestrator_core.resolving import Resolution, resolve_order
 from orchestrator_core.runs import Run
 from tests.unit.world import World, outcome
