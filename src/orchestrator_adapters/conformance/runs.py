@@ -18,6 +18,7 @@ from orchestrator_adapters.conformance.run_latches import LatchCases
 from orchestrator_adapters.conformance.run_news import CanceledCases, NewsCases
 from orchestrator_adapters.conformance.run_openings import RunOpeningCases
 from orchestrator_adapters.conformance.run_plans import AdoptionCases, PlanCases
+from orchestrator_adapters.conformance.run_records import RecordCases
 from orchestrator_adapters.conformance.run_recoveries import TakingCases
 from orchestrator_adapters.conformance.run_resends import ResendCases
 from orchestrator_adapters.conformance.run_stage import RunStage
@@ -43,6 +44,7 @@ class RunRepositoryConformance(
     CanceledCases,
     LatchCases,
     HistoryCases,
+    RecordCases,
 ):
     """Subclass it, and override `stage`."""
 

@@ -3,29 +3,29 @@
 No method suspends, so each is atomic among the tasks of one event loop.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from operator import itemgetter
 
 from attrs import evolve
 
 from orchestrator_adapters.memory.following import MemoryFollowing
+from orchestrator_adapters.memory.records import page_of, record_of
 from orchestrator_adapters.memory.stored_run import StoredRun
+from orchestrator_adapters.memory.stored_runs import StoredRuns
+from orchestrator_adapters.order_rows import taken_over
 from orchestrator_adapters.run_rows import (
     FIRST_LEASE_EPOCH,
     REGISTERED_OPEN,
-    close,
     settle_once,
     summarise,
 )
 from orchestrator_adapters.switch_rows import newest_first
 from orchestrator_core.commits import (
-    TAKEN_OVER,
     Backlog,
     ClaimAnswer,
     EarlierRun,
     FollowedOrder,
-    IdempotencyKey,
     Lease,
     OpenOrder,
     OrderNews,
@@ -36,12 +36,13 @@ from orchestrator_core.commits import (
     TakenRun,
     WaveClaim,
 )
-from orchestrator_core.errors import Conflict, IllegalTransition, LeaseLost
+from orchestrator_core.errors import IllegalTransition, LeaseLost
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
 from orchestrator_core.kill_switch import HistoryEntry, Latch, SwitchEvent
 from orchestrator_core.lifecycle import HOLDS_ID, OrderState, RunStatus, advance
-from orchestrator_core.orders import Order, Owner, Settlement, order_of
+from orchestrator_core.orders import Order, Settlement
 from orchestrator_core.ports import Clock
+from orchestrator_core.replay import RecordFilter, StoredRecord
 from orchestrator_core.runs import Run, RunFilter, RunPage, RunSummary
 from orchestrator_core.tracking import has_ended
 
@@ -58,11 +59,7 @@ class MemoryRunRepository:
         """
         self._clock = clock
         self._latch = latch
-        self._runs: dict[RunId, StoredRun] = {}
-        self._running: dict[RunId, StoredRun] = {}
-        self._keys: dict[tuple[str, str], StoredRun] = {}
-        self._holders: dict[ClientOrderId, StoredRun] = {}
-        self._adopters: dict[RunId, list[StoredRun]] = {}
+        self._runs = StoredRuns()
         self._following = MemoryFollowing(clock)
         self._keeps_ids: dict[StrategyId, bool] = {}
         self._history: dict[tuple[SwitchEvent, str, str], HistoryEntry] = {}
@@ -77,7 +74,7 @@ class MemoryRunRepository:
             return lease
         key = opening.idempotency
         if key is not None:
-            answer = _answer_of_key(self._keys.get((opening.strategy_id, key.key)), key)
+            answer = self._runs.answer_of_key(opening.strategy_id, key)
             if answer is not None:
                 return answer
         stored = StoredRun(
@@ -91,9 +88,7 @@ class MemoryRunRepository:
             key=key,
             lease_expires_at=self._expiry(lease),
         )
-        self._runs[opening.run_id] = self._running[opening.run_id] = stored
-        if key is not None:
-            self._keys[opening.strategy_id, key.key] = stored
+        self._runs.add(stored)
         return lease
 
     async def commit_plan(
@@ -101,12 +96,12 @@ class MemoryRunRepository:
     ) -> PlanCommit:
         stored = self._require_lease(lease)
         if stored.record is None:
-            self._store_plan(stored, record)
+            self._runs.add_plan(stored, record)
         elif stored.record != record:
             raise IllegalTransition(f"run {lease.run_id} has another plan already")
         stored.lease_expires_at = self._expiry(lease)
         answer = self._claim(stored, claim)
-        return PlanCommit(self._orders_now(stored), answer)
+        return PlanCommit(self._runs.orders_of(stored), answer)
 
     async def commit_wave(
         self, lease: Lease, settlements: Sequence[Settlement], claim: WaveClaim | None
@@ -123,23 +118,16 @@ class MemoryRunRepository:
         stored.lease_expires_at = None
         wait = closing.look_again_seconds
         stored.recover_at = None if wait is None else self._clock.now() + timedelta(seconds=wait)
-        stored.run = evolve(
-            close(self._run_now(stored), failure=closing.failure, at=closing.at), orders=None
-        )
-        self._after_close(stored)
-        run = self._run_now(stored)
+        run = self._runs.leave(stored, failure=closing.failure, at=closing.at)
         if closing.frees_key and run.status is RunStatus.FAILED:
-            self._free_key(stored)
-        for adopter in self._adopters.get(lease.run_id, ()):
-            if adopter.lease_expires_at is None:
-                now = self._run_now(adopter)
-                adopter.run = evolve(close(now, failure=None, at=closing.at), orders=None)
-                self._after_close(adopter)
+            self._runs.free_key(stored)
+        for adopter in self._runs.waiting_adopters(stored):
+            self._runs.leave(adopter, failure=None, at=closing.at)
         return run
 
     async def get_run(self, run_id: RunId) -> Run | None:
         stored = self._runs.get(run_id)
-        return None if stored is None else self._run_now(stored)
+        return None if stored is None else self._runs.as_it_stands(stored)
 
     async def list_runs(self, matching: RunFilter, *, limit: int, offset: int) -> RunPage:
         found = [
@@ -151,12 +139,23 @@ class MemoryRunRepository:
         found.sort(key=lambda summary: summary.started_at, reverse=True)
         return RunPage(tuple(found[offset : offset + limit]), total=len(found))
 
+    async def get_record(self, run_id: RunId) -> StoredRecord | None:
+        stored = self._runs.get(run_id)
+        return None if stored is None else record_of(stored, self._runs.as_it_stands(stored))
+
+    async def records(
+        self, matching: RecordFilter, *, after: StoredRecord | None, limit: int
+    ) -> Sequence[StoredRecord]:
+        page = page_of(self._runs, matching, after=after, limit=limit)
+        records = (record_of(stored, self._runs.as_it_stands(stored)) for stored in page)
+        return tuple(record for record in records if record is not None)
+
     async def open_orders(self) -> Sequence[OpenOrder]:
         return tuple(
             OpenOrder(
                 stored.run.run_id, order.intent.client_order_id, order.intent.symbol, order.state
             )
-            for stored in self._running.values()
+            for stored in self._runs.running
             for order in stored.orders
             if order.intent is not None and order.state in REGISTERED_OPEN
         )
@@ -174,11 +173,10 @@ class MemoryRunRepository:
         for id_ in stored.places:
             order = stored.order(id_)
             if order.state is OrderState.SENDING:
-                state = advance(order.state, OrderState.UNKNOWN)
-                stored.put(id_, evolve(order, state=state, reason=TAKEN_OVER))
+                stored.put(id_, taken_over(order))
         return TakenRun(
             lease=lease,
-            run=self._run_now(stored),
+            run=self._runs.as_it_stands(stored),
             snapshot=None if stored.record is None else stored.record.snapshot,
             claim_ages={id_: (now - at).total_seconds() for id_, at in stored.claimed_at.items()},
             keeps_ids=self._keeps_ids.get(strategy_id),
@@ -187,7 +185,7 @@ class MemoryRunRepository:
     def _takable(
         self, strategy_id: StrategyId, run_id: RunId | None, now: datetime
     ) -> StoredRun | None:
-        candidates = [s for s in self._running.values() if s.run.strategy_id == strategy_id]
+        candidates = [s for s in self._runs.running if s.run.strategy_id == strategy_id]
         if run_id is not None:
             free = (
                 s for s in candidates if s.lease_expires_at is None or s.lease_expires_at <= now
@@ -203,7 +201,9 @@ class MemoryRunRepository:
 
     async def record_news(self, news: Sequence[OrderNews]) -> None:
         for each in news:
-            stored = self._runs[each.run_id]
+            stored = self._runs.get(each.run_id)
+            if stored is None:
+                continue
             order = stored.order(each.client_order_id)
             if order.report == each.before:
                 stored.put(each.client_order_id, evolve(order, report=each.report))
@@ -220,7 +220,7 @@ class MemoryRunRepository:
                 order.report,
                 (now - stored.claimed_at.get(id_, now)).total_seconds(),
             )
-            for stored in self._runs.values()
+            for stored in self._runs
             for id_, order in ((id_, stored.order(id_)) for id_ in stored.places)
             if order.state is OrderState.ACCEPTED
             and order.intent is not None
@@ -233,7 +233,7 @@ class MemoryRunRepository:
 
     async def backlog(self) -> Backlog:
         now = self._clock.now()
-        due = [s.due_at for s in self._running.values() if s.due_at is not None and s.due_at <= now]
+        due = [s.due_at for s in self._runs.running if s.due_at is not None and s.due_at <= now]
         return Backlog(
             runs_due=len(due),
             oldest_due_seconds=(now - min(due)).total_seconds() if due else 0.0,
@@ -269,34 +269,6 @@ class MemoryRunRepository:
         if stored.lease_expires_at is None and not given_back:
             raise LeaseLost(f"run {lease.run_id} was given back")
         return stored
-
-    def _store_plan(self, stored: StoredRun, record: PlanRecord) -> None:
-        batch = record.snapshot.batch
-        stored.record = record
-        stored.run = evolve(
-            stored.run,
-            as_of_date=batch.as_of_date,
-            num_signals=len(batch.signals),
-            signal_metadata=dict(batch.metadata),
-        )
-        for place, decision in enumerate(record.plan.decisions):
-            order = order_of(decision)
-            if order.intent is not None:
-                id_ = order.intent.client_order_id
-                stored.places[id_] = place
-                if order.state in HOLDS_ID:
-                    order = self._hold_or_adopt(stored, id_, order)
-            stored.orders.append(order)
-
-    def _hold_or_adopt(self, stored: StoredRun, id_: ClientOrderId, order: Order) -> Order:
-        holder = self._holders.setdefault(id_, stored)
-        if holder is stored:
-            return order
-        adopters = self._adopters.setdefault(holder.run.run_id, [])
-        if stored not in adopters:
-            adopters.append(stored)
-        owner = Owner(holder.run.run_id, holder.order(id_).state)
-        return evolve(order, state=advance(order.state, OrderState.ADOPTED), owner=owner)
 
     def _claim(self, stored: StoredRun, claim: WaveClaim | None) -> ClaimAnswer:
         if claim is None:
@@ -334,55 +306,9 @@ class MemoryRunRepository:
             self._following.settle(stored.run, settled[id_], settlement, stored.claimed_at.get(id_))
         for id_, order in settled.items():
             stored.put(id_, order)
-            if order.state not in HOLDS_ID and self._holders.get(id_) is stored:
-                del self._holders[id_]
-
-    def _after_close(self, stored: StoredRun) -> None:
-        if stored.run.completed_at is not None:
-            self._running.pop(stored.run.run_id, None)
-
-    def _free_key(self, stored: StoredRun) -> None:
-        if stored.key is not None:
-            self._keys.pop((stored.run.strategy_id, stored.key.key), None)
-            stored.key = None
-
-    def _orders_now(self, stored: StoredRun) -> tuple[Order, ...]:
-        return tuple(
-            order if order.owner is None else _with_owner_now(order, order.owner, self._runs)
-            for order in stored.orders
-        )
-
-    def _run_now(self, stored: StoredRun) -> Run:
-        if stored.record is None:
-            return stored.run
-        return evolve(stored.run, orders=self._orders_now(stored))
+            if order.state not in HOLDS_ID:
+                self._runs.let_go_of_id(stored, id_)
 
     def _summaries(self) -> Iterable[RunSummary]:
         # Newest first, so that runs of one moment stay so in a stable sort.
-        return (summarise(self._run_now(stored)) for stored in reversed(self._runs.values()))
-
-
-def _answer_of_key(earlier: StoredRun | None, key: IdempotencyKey) -> EarlierRun | None:
-    if earlier is None or earlier.key is None:
-        return None
-    if earlier.key.fingerprint != key.fingerprint:
-        raise Conflict("other_request", earlier.run.run_id)
-    if earlier.run.completed_at is None:
-        raise Conflict("still_running", earlier.run.run_id)
-    return EarlierRun(earlier.run.run_id)
-
-
-def _with_owner_now(order: Order, owner: Owner, runs: Mapping[RunId, StoredRun]) -> Order:
-    if order.intent is None:
-        return order
-    now = runs[owner.run_id].order(order.intent.client_order_id)
-    return evolve(
-        order,
-        owner=Owner(
-            owner.run_id,
-            state=now.state,
-            reason=now.reason,
-            report=now.report,
-            canceled_on_arrival=now.canceled_on_arrival,
-        ),
-    )
+        return (summarise(self._runs.as_it_stands(stored)) for stored in reversed(self._runs))

@@ -17,6 +17,7 @@ from orchestrator_adapters.postgres import (
     closings,
     followings,
     latches,
+    records,
     recoveries,
     statements,
     waves,
@@ -53,6 +54,7 @@ from orchestrator_core.kill_switch import HistoryEntry, Latch
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.orders import Settlement
 from orchestrator_core.record import decode_request
+from orchestrator_core.replay import RecordFilter, StoredRecord
 from orchestrator_core.runs import Run, RunFilter, RunPage
 
 _REGISTERED: Final = text_array(sorted(state.value for state in REGISTERED_OPEN))
@@ -142,6 +144,14 @@ class PostgresRunRepository:
             return RunPage(tuple(summary_of_row(row) for row in rows), counted[0]["total"])
 
         return await self._database.run("list_runs", work)
+
+    async def get_record(self, run_id: RunId) -> StoredRecord | None:
+        return await records.get_record(self._database, run_id)
+
+    async def records(
+        self, matching: RecordFilter, *, after: StoredRecord | None, limit: int
+    ) -> Sequence[StoredRecord]:
+        return await records.read_records(self._database, matching, after, limit)
 
     async def open_orders(self) -> Sequence[OpenOrder]:
         rows = await self._database.fetch("open_orders", statements.OPEN_ORDERS, (_REGISTERED,))

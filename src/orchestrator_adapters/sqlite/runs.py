@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from orchestrator_adapters.run_rows import SUMMARY_COLUMNS, encode_plan, summary_of_row
-from orchestrator_adapters.sqlite import following, latch, run_writes, taking
+from orchestrator_adapters.sqlite import following, latch, records, run_writes, taking
 from orchestrator_adapters.sqlite.database import SqliteDatabase
 from orchestrator_adapters.sqlite.orders import open_orders
 from orchestrator_core.commits import (
@@ -28,6 +28,7 @@ from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
 from orchestrator_core.kill_switch import HistoryEntry, Latch
 from orchestrator_core.orders import Settlement
 from orchestrator_core.ports import Clock
+from orchestrator_core.replay import RecordFilter, StoredRecord
 from orchestrator_core.runs import Run, RunFilter, RunPage
 
 PORT = "runs"
@@ -127,6 +128,16 @@ class SqliteRunRepository:
     async def list_runs(self, matching: RunFilter, *, limit: int, offset: int) -> RunPage:
         work = partial(_list_runs, matching=matching, limit=limit, offset=offset)
         return await self._database.read(PORT, "list_runs", work)
+
+    async def get_record(self, run_id: RunId) -> StoredRecord | None:
+        work = partial(records.read_record, run_id=run_id)
+        return await self._database.read(PORT, "get_record", work)
+
+    async def records(
+        self, matching: RecordFilter, *, after: StoredRecord | None, limit: int
+    ) -> Sequence[StoredRecord]:
+        work = partial(records.read_records, matching=matching, after=after, limit=limit)
+        return await self._database.read(PORT, "records", work)
 
     async def open_orders(self) -> Sequence[OpenOrder]:
         return await self._database.read(PORT, "open_orders", open_orders)

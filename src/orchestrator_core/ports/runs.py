@@ -24,6 +24,7 @@ from orchestrator_core.kill_switch import (
     Latch,
 )
 from orchestrator_core.orders import Settlement
+from orchestrator_core.replay import RecordFilter, StoredRecord
 from orchestrator_core.runs import Run, RunFilter, RunPage
 
 
@@ -138,6 +139,26 @@ class RunRepository(Protocol):
 
     async def list_runs(self, matching: RunFilter, *, limit: int, offset: int) -> RunPage:
         """Return a page of runs, newest first, and how many match in all. A read."""
+        ...
+
+    async def get_record(self, run_id: RunId) -> StoredRecord | None:
+        """Return what the run's plan was derived from, as stored, with the plan's rows. A read.
+
+        Nothing is checked: a damaged record comes as it stands. None: the run is unknown, has no
+        plan yet, or is of the replaced service.
+        """
+        ...
+
+    async def records(
+        self, matching: RecordFilter, *, after: StoredRecord | None, limit: int
+    ) -> Sequence[StoredRecord]:
+        """Return a page of the runs' records, as `get_record` does, oldest first. A read.
+
+        Args:
+            matching: Which of them.
+            after: Only those behind this one, by start and then by id.
+            limit: As many at most.
+        """
         ...
 
     async def open_orders(self) -> Sequence[OpenOrder]:

@@ -30,6 +30,7 @@ from orchestrator_core.kill_switch import HistoryEntry, Latch
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.orders import Settlement
 from orchestrator_core.ports import RunRepository
+from orchestrator_core.replay import RecordFilter, StoredRecord
 from orchestrator_core.resolving import RESOLVABLE
 from orchestrator_core.runs import Run, RunFilter, RunPage
 from orchestrator_entrypoints.logs import RUN_ID, log_event
@@ -167,6 +168,16 @@ class ObservedRuns:
     async def list_runs(self, matching: RunFilter, *, limit: int, offset: int) -> RunPage:
         with observed(self.metrics, "runs", "list_runs"):
             return await self.inner.list_runs(matching, limit=limit, offset=offset)
+
+    async def get_record(self, run_id: RunId) -> StoredRecord | None:
+        with observed(self.metrics, "runs", "get_record"):
+            return await self.inner.get_record(run_id)
+
+    async def records(
+        self, matching: RecordFilter, *, after: StoredRecord | None, limit: int
+    ) -> Sequence[StoredRecord]:
+        with observed(self.metrics, "runs", "records"):
+            return await self.inner.records(matching, after=after, limit=limit)
 
     async def open_orders(self) -> Sequence[OpenOrder]:
         with observed(self.metrics, "runs", "open_orders"):

@@ -1,0 +1,146 @@
+"""The waterfall: one decision's way from weight to order, as data.
+
+    weight -> target notional -> at most the cap -> price -> shares (-> lots -> leftover)
+        -> the order, or the typed reason why there is none
+
+Clients, the command line and backtests are shown these same steps. Each value is the exact text of
+what was computed; nothing is computed a second time here.
+"""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from enum import StrEnum
+
+from attrs import frozen
+
+from orchestrator_core.identifiers import Symbol
+from orchestrator_core.model import Quote
+from orchestrator_core.money import decimal_of
+from orchestrator_core.planning import SizingDecision, SkipReason, Snapshot
+from orchestrator_core.replay import StoredRecord, compare, derive
+from orchestrator_core.sizing import Sizing
+
+
+class StepName(StrEnum):
+    """One step of the way. The last one is ORDER, SKIPPED, DENIED, or DECIDED_OTHERWISE."""
+
+    WEIGHT = "weight"
+    TARGET_NOTIONAL = "target_notional"
+    CAPPED_NOTIONAL = "capped_notional"
+    PRICE = "price"
+    SHARES = "shares"
+    LOTS = "lots"
+    LEFTOVER = "leftover"
+    ORDER = "order"
+    SKIPPED = "skipped"
+    DENIED = "denied"
+    DECIDED_OTHERWISE = "decided_otherwise"
+
+
+@frozen
+class Step:
+    """One step of a decision.
+
+    Attributes:
+        value: An exact number, or a word; None where there was none to be had.
+        bound: What it was held to, where that changed or stopped something.
+        note: What the value came from.
+    """
+
+    name: StepName
+    value: str | None
+    bound: str | None = None
+    note: str | None = None
+
+
+Waterfall = tuple[Step, ...]
+
+
+def explain(decision: SizingDecision, snapshot: Snapshot) -> Waterfall:
+    """Return the steps of one decision of the snapshot's plan, in order."""
+    steps = [Step(StepName.WEIGHT, _exact(decimal_of(decision.signal.target_weight)))]
+    if decision.sizing is not None:
+        steps += _notionals(decision.sizing, snapshot)
+    if decision.quote is not None:
+        steps.append(_price(decision, snapshot))
+    if decision.sizing is not None:
+        steps += _shares(decision.sizing)
+    steps += _ends(decision, snapshot)
+    return tuple(steps)
+
+
+def explain_record(record: StoredRecord) -> Mapping[Symbol, Waterfall]:
+    """Return each symbol's steps, derived from a run's stored record.
+
+    Where the code installed now decides otherwise than the stored plan says, the last step says so.
+
+    Raises:
+        UnreadableRecord: The record is damaged, or of a form that this version does not know.
+    """
+    derivation = derive(record)
+    snapshot = derivation.snapshot
+    changed = {each.symbol: each for each in compare(record.rows, derivation.rows)}
+    explained = {}
+    for decision in derivation.plan.decisions:
+        symbol = decision.signal.symbol
+        steps = explain(decision, snapshot)
+        if symbol in changed:
+            note = f"by version {snapshot.code_version}; the steps are what this version makes"
+            steps += (Step(StepName.DECIDED_OTHERWISE, changed[symbol].stored, note=note),)
+        explained[symbol] = steps
+    return explained
+
+
+def _notionals(sizing: Sizing, snapshot: Snapshot) -> Iterator[Step]:
+    policy = snapshot.policy.sizing
+    note = f"of capital {_exact(policy.capital)}"
+    if policy.rules.cash_buffer:
+        note += f" less a buffer of {_exact(policy.rules.cash_buffer)}"
+    yield Step(StepName.TARGET_NOTIONAL, _exact(sizing.target_notional), note=note)
+    is_cut = sizing.capped_notional < sizing.target_notional
+    bound = _exact(policy.max_position_size) if is_cut else None
+    yield Step(StepName.CAPPED_NOTIONAL, _exact(sizing.capped_notional), bound)
+
+
+def _price(decision: SizingDecision, snapshot: Snapshot) -> Step:
+    quote = decision.quote
+    if not isinstance(quote, Quote):
+        return Step(StepName.PRICE, None, note=None if quote is None else quote.reason)
+    age = (snapshot.decided_at - quote.as_of).total_seconds()
+    # Of a quote that was looked at and no sizing came of, the time was the trouble.
+    is_untimely = decision.skip is SkipReason.PRICE_UNAVAILABLE
+    limits = snapshot.policy.limits
+    bound = limits.max_price_age_seconds if age >= 0 else limits.max_price_lead_seconds
+    return Step(
+        StepName.PRICE,
+        _exact(quote.price),
+        bound=f"{bound:g} s" if is_untimely else None,
+        note=f"{quote.source}, {age:.6f} s old at the decision",
+    )
+
+
+def _shares(sizing: Sizing) -> Iterator[Step]:
+    yield Step(StepName.SHARES, str(sizing.raw_shares), note="whole shares, toward zero")
+    if sizing.lot > 1:
+        in_lots = sizing.raw_shares - sizing.raw_shares % sizing.lot
+        yield Step(StepName.LOTS, str(in_lots), bound=str(sizing.lot))
+    if sizing.added:
+        yield Step(StepName.LEFTOVER, str(sizing.shares), note=f"{sizing.added} more")
+
+
+def _ends(decision: SizingDecision, snapshot: Snapshot) -> Iterator[Step]:
+    intent, skip, denial = decision.intent, decision.skip, decision.denial
+    if intent is not None:
+        yield Step(StepName.ORDER, f"{intent.side} {intent.qty}", note=intent.client_order_id)
+    if denial is not None:
+        figures = dict(denial.figures)
+        said = " ".join(f"{name}={value}" for name, value in denial.figures)
+        yield Step(StepName.DENIED, str(denial.code), bound=figures.get("limit"), note=said)
+    elif skip is not None:
+        is_small = skip is SkipReason.LESS_THAN_MINIMUM
+        bound = _exact(snapshot.policy.sizing.rules.min_order_notional) if is_small else None
+        yield Step(StepName.SKIPPED, str(skip), bound, note=decision.skip_detail)
+
+
+def _exact(amount: Decimal) -> str:
+    return format(amount, "f")
