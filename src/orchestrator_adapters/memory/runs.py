@@ -201,9 +201,7 @@ class MemoryRunRepository:
 
     async def record_news(self, news: Sequence[OrderNews]) -> None:
         for each in news:
-            stored = self._runs.get(each.run_id)
-            if stored is None:
-                continue
+            stored = self._runs[each.run_id]
             order = stored.order(each.client_order_id)
             if order.report == each.before:
                 stored.put(each.client_order_id, evolve(order, report=each.report))

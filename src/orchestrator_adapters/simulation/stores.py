@@ -37,7 +37,7 @@ class SimulatedRuns(MemoryRunRepository):
 
     def all_runs(self) -> list[Run]:
         """Return every run as it stands."""
-        return [self._run_now(stored) for stored in self._runs.values()]
+        return [self._runs.as_it_stands(stored) for stored in self._runs]
 
     def lease_epoch(self, run: Run) -> int:
         """Return the epoch of the run's latest holder."""
@@ -54,7 +54,7 @@ class SimulatedRuns(MemoryRunRepository):
 
     def reports(self) -> dict[ClientOrderId, OrderReport]:
         """Return the stored word on every accepted order."""
-        found = {id_: stored.order(id_) for id_, stored in self._holders.items()}
+        found = {id_: stored.order(id_) for id_, stored in self._runs.holders.items()}
         return {
             id_: order.report
             for id_, order in found.items()
@@ -63,7 +63,7 @@ class SimulatedRuns(MemoryRunRepository):
 
     def states(self) -> dict[ClientOrderId, OrderState]:
         """Return the state of every order that holds its id."""
-        return {id_: stored.order(id_).state for id_, stored in self._holders.items()}
+        return {id_: stored.order(id_).state for id_, stored in self._runs.holders.items()}
 
     def fingerprint(self) -> str:
         """Return a text that is equal for equal contents, as far as any caller can tell."""
@@ -78,7 +78,7 @@ class SimulatedRuns(MemoryRunRepository):
                 stored.run.completed_at is None,
                 [(o.state, o.reason, o.report, o.owner) for o in stored.orders],
             )
-            for stored in self._runs.values()
+            for stored in self._runs
         )
         return repr((self._latch, list(runs), self._following.orders))
 
