@@ -71,7 +71,7 @@ MUTANTS = (
             Change(
                 f"{CORE}/planning.py",
                 "client_order_id=decision.client_order_id(symbol),",
-                "client_order_id=decision.client_order_id(symbol, leg=shares),",
+                "client_order_id=decision.client_order_id(symbol, leg=sizing.shares),",
             ),
         ),
     ),
