@@ -6,20 +6,12 @@ Values are native or text, as in `orchestrator_adapters.run_rows`.
 from decimal import Decimal
 from typing import Any
 
-from attrs import evolve
-
-from orchestrator_adapters.run_rows import (
-    HEARD_OF,
-    Row,
-    decimal_or_none,
-    run_id_of,
-    storable_or_none,
-    storable_report,
-)
-from orchestrator_core.commits import TAKEN_OVER, FollowedOrder, OrderNews
+from orchestrator_adapters.run_rows import Row, decimal_or_none, run_id_of
+from orchestrator_adapters.storable import storable_or_none
+from orchestrator_core.commits import FollowedOrder
 from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import ClientOrderId, RunId, Symbol
-from orchestrator_core.lifecycle import OrderState, advance
+from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.model import OrderIntent, OrderReport, OrderType, Side, Signal, TimeInForce
 from orchestrator_core.money import ZERO
 from orchestrator_core.orders import Order, Owner
@@ -187,21 +179,3 @@ def report_of_row(row: Row, prefix: str = "") -> OrderReport | None:
         filled_avg_price=decimal_or_none(row[f"{prefix}filled_avg_price"]),
         message=row[f"{prefix}message"],
     )
-
-
-def taken_over(order: Order) -> Order:
-    """Return an order that was SENDING as another holder of its run finds it."""
-    return evolve(order, state=advance(order.state, OrderState.UNKNOWN), reason=TAKEN_OVER)
-
-
-def hear(order: Order, news: OrderNews) -> Order:
-    """Return the order with the news of it.
-
-    The same order where another word stands there meanwhile, or where no later word counts.
-    """
-    stands = order.report
-    if order.state not in HEARD_OF or stands is None:
-        return order
-    if (stands.status, stands.filled_qty) != (news.before.status, news.before.filled_qty):
-        return order
-    return evolve(order, report=storable_report(news.report))

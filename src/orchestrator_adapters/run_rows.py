@@ -1,4 +1,4 @@
-"""What the adapters of the run database share: its rules, and runs as column values, and back.
+"""Runs as column values, and back: what the adapters of the run database share.
 
 Values are native (`UUID`, `date`, `datetime`, `Decimal`); an adapter turns them into what its
 driver takes. Readers take either the native value or its text, JSON as text or decoded.
@@ -14,14 +14,14 @@ from decimal import Decimal
 from typing import Any, Protocol
 from uuid import UUID
 
-from attrs import evolve, frozen
+from attrs import frozen
 
+from orchestrator_adapters.run_rules import FIRST_LEASE_EPOCH
+from orchestrator_adapters.storable import storable_text
 from orchestrator_core.commits import PlanRecord, RunOpening
-from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import RunId, StrategyId
-from orchestrator_core.lifecycle import OPEN, OrderState, RunStatus
-from orchestrator_core.model import OrderReport
-from orchestrator_core.orders import Order, Settlement, settle
+from orchestrator_core.lifecycle import RunStatus
+from orchestrator_core.orders import Order
 from orchestrator_core.planning import Snapshot
 from orchestrator_core.record import (
     canonical_json,
@@ -42,78 +42,6 @@ class Row(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
 
-# What may be on the wire, or waits for an operator.
-REGISTERED_OPEN = OPEN - {OrderState.PLANNED}
-
-# A claim or a plan makes these; recording an outcome never does.
-NOT_BY_SETTLEMENT = frozenset({OrderState.SENDING, OrderState.ADOPTED})
-
-# What the gateway says of these later is news, and no outcome.
-HEARD_OF = frozenset({OrderState.ACCEPTED, OrderState.REJECTED})
-
-# Text columns take no NUL in Postgres, and no lone surrogate anywhere.
-_REPLACEMENT = "\ufffd"
-
-
-def storable_text(text: str) -> str:
-    """Return the text with what no database stores replaced: peers' words may hold anything."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.encode("utf-8", "replace").decode().replace("\0", _REPLACEMENT)
-
-
-def storable_or_none(text: str | None) -> str | None:
-    """Return the text as it can be stored."""
-    return None if text is None else storable_text(text)
-
-
-def storable_report(report: OrderReport) -> OrderReport:
-    """Return the gateway's word as it can be stored."""
-    return evolve(
-        report,
-        status=storable_text(report.status),
-        gateway_order_id=storable_text(report.gateway_order_id),
-        broker_order_id=storable_or_none(report.broker_order_id),
-        message=storable_or_none(report.message),
-    )
-
-
-def storable_settlement(settlement: Settlement) -> Settlement:
-    """Return the settlement as it can be stored, so that it compares with what is read back."""
-    report = settlement.report
-    return evolve(
-        settlement,
-        reason=storable_or_none(settlement.reason),
-        report=None if report is None else storable_report(report),
-    )
-
-
-def is_storable(order: Order) -> bool:
-    """Whether the order is read back just as it is."""
-    if order.intent is None or (order.reason is None and order.report is None):
-        return True
-    known = Settlement(order.intent.client_order_id, order.state, order.reason, order.report)
-    return storable_settlement(known) == known
-
-
-def settle_once(order: Order, settlement: Settlement) -> Order:
-    """Return the order as the settlement leaves it; the same order if it stands so already.
-
-    A settlement that is recorded again finds the gateway's later word in the place of its own: that
-    one stays.
-
-    Raises:
-        IllegalTransition: The order's state does not allow it, or only a claim or a plan does it.
-    """
-    if settlement.state in NOT_BY_SETTLEMENT:
-        raise IllegalTransition(f"no settlement makes an order {settlement.state}")
-    if (order.state, order.reason) == (settlement.state, settlement.reason):
-        has_later_word = order.state in HEARD_OF and order.report is not None
-        if has_later_word or settlement.report in (None, order.report):
-            return order
-    return settle(order, settlement)
-
-
 def opening_values(opening: RunOpening) -> dict[str, Any]:
     """Return the columns of a run as it is first committed; JSON as canonical text."""
     key = opening.idempotency
@@ -130,9 +58,6 @@ def opening_values(opening: RunOpening) -> dict[str, Any]:
         "idempotency_fingerprint": None if key is None else key.fingerprint,
         "lease_epoch": FIRST_LEASE_EPOCH,
     }
-
-
-FIRST_LEASE_EPOCH = 1
 
 
 @frozen
@@ -212,18 +137,6 @@ def closing_values(run: Run) -> dict[str, Any]:
         "failure_kind": None if failure is None else failure.kind.value,
         "retry_after": None if failure is None else failure.retry_after,
     }
-
-
-def close(run: Run, *, failure: RunFailure | None, at: datetime) -> Run:
-    """Return the run as it is left: completed at that time unless something is open.
-
-    A run that was completed before stays as it is; a failure once recorded stays, unless a later
-    one takes its place.
-    """
-    if run.completed_at is not None:
-        return run
-    left = evolve(run, failure=failure or run.failure)
-    return evolve(left, completed_at=None if left.status is RunStatus.RUNNING else at)
 
 
 def run_of_row(row: Row, orders: Iterable[Order]) -> Run:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from orchestrator_adapters.run_rows import Row, json_of, storable_or_none, storable_text
+from orchestrator_adapters.run_rows import Row, json_of
 from orchestrator_adapters.shared_keys import storable_details
+from orchestrator_adapters.storable import storable_or_none, storable_text
 from orchestrator_core.kill_switch import HistoryEntry, SwitchEvent
 from orchestrator_core.record import canonical_json
 

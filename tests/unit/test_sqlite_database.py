@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator_adapters.run_rows import REGISTERED_OPEN
+from orchestrator_adapters.run_rules import REGISTERED_OPEN
 from orchestrator_adapters.sqlite.database import SqliteDatabase, port_error
 from orchestrator_adapters.sqlite.orders import in_states
 from orchestrator_adapters.sqlite.schema import migrations

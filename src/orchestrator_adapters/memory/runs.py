@@ -13,12 +13,12 @@ from orchestrator_adapters.memory.following import MemoryFollowing
 from orchestrator_adapters.memory.records import page_of, record_of
 from orchestrator_adapters.memory.stored_run import StoredRun
 from orchestrator_adapters.memory.stored_runs import StoredRuns
-from orchestrator_adapters.order_rows import taken_over
-from orchestrator_adapters.run_rows import (
+from orchestrator_adapters.run_rows import summarise
+from orchestrator_adapters.run_rules import (
     FIRST_LEASE_EPOCH,
     REGISTERED_OPEN,
     settle_once,
-    summarise,
+    taken_over,
 )
 from orchestrator_adapters.switch_rows import newest_first
 from orchestrator_core.commits import (

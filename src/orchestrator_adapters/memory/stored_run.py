@@ -4,7 +4,7 @@ from datetime import datetime
 
 from attrs import define, field
 
-from orchestrator_adapters.run_rows import FIRST_LEASE_EPOCH
+from orchestrator_adapters.run_rules import FIRST_LEASE_EPOCH
 from orchestrator_core.commits import IdempotencyKey, PlanRecord, WaveClaim
 from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import ClientOrderId

@@ -10,7 +10,7 @@ from datetime import datetime
 from attrs import define, evolve, field
 
 from orchestrator_adapters.memory.stored_run import StoredRun
-from orchestrator_adapters.run_rows import close
+from orchestrator_adapters.run_rules import close
 from orchestrator_core.commits import EarlierRun, IdempotencyKey, PlanRecord
 from orchestrator_core.errors import Conflict
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId

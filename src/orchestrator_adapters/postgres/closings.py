@@ -20,7 +20,9 @@ from orchestrator_adapters.postgres.rows import (
     text_array,
 )
 from orchestrator_adapters.postgres.waves import claim_answer, read_run, wave_parameters
-from orchestrator_adapters.run_rows import CLOSING_COLUMNS, close, closing_values, is_storable
+from orchestrator_adapters.run_rows import CLOSING_COLUMNS, closing_values
+from orchestrator_adapters.run_rules import close
+from orchestrator_adapters.storable import is_storable
 from orchestrator_core.commits import Lease, RunClosing
 from orchestrator_core.errors import LeaseLost
 from orchestrator_core.lifecycle import RunStatus

@@ -4,11 +4,12 @@ from typing import Final
 
 from attrs import frozen
 
-from orchestrator_adapters.order_rows import outcome_values, taken_over
+from orchestrator_adapters.order_rows import outcome_values
 from orchestrator_adapters.postgres import statements
 from orchestrator_adapters.postgres.database import PostgresDatabase, Row, Session
 from orchestrator_adapters.postgres.rows import ANY_SIGNAL, run_of
 from orchestrator_adapters.run_rows import run_id_of, snapshot_of
+from orchestrator_adapters.run_rules import taken_over
 from orchestrator_core.commits import Backlog, Lease, TakenRun
 from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId

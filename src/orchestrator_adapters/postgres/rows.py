@@ -19,13 +19,9 @@ from orchestrator_adapters.order_rows import (
     order_values,
     outcome_values,
 )
-from orchestrator_adapters.run_rows import (
-    NOT_BY_SETTLEMENT,
-    run_id_of,
-    run_of_row,
-    storable_report,
-    storable_settlement,
-)
+from orchestrator_adapters.run_rows import run_id_of, run_of_row
+from orchestrator_adapters.run_rules import NOT_BY_SETTLEMENT
+from orchestrator_adapters.storable import storable_report, storable_settlement
 from orchestrator_core.commits import OrderNews
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
 from orchestrator_core.lifecycle import HOLDS_ID, ORDER_TRANSITIONS, OrderState, RunStatus

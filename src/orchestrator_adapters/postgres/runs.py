@@ -25,14 +25,8 @@ from orchestrator_adapters.postgres import (
 from orchestrator_adapters.postgres.database import PostgresDatabase, Session
 from orchestrator_adapters.postgres.errors import PORT
 from orchestrator_adapters.postgres.rows import Row, text_array
-from orchestrator_adapters.run_rows import (
-    FIRST_LEASE_EPOCH,
-    REGISTERED_OPEN,
-    json_of,
-    opening_values,
-    run_id_of,
-    summary_of_row,
-)
+from orchestrator_adapters.run_rows import json_of, opening_values, run_id_of, summary_of_row
+from orchestrator_adapters.run_rules import FIRST_LEASE_EPOCH, REGISTERED_OPEN
 from orchestrator_core.commits import (
     Backlog,
     ClaimAnswer,

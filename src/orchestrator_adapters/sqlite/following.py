@@ -4,8 +4,9 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from orchestrator_adapters.order_rows import followed_of_row, hear
+from orchestrator_adapters.order_rows import followed_of_row
 from orchestrator_adapters.run_rows import run_id_of, time_of
+from orchestrator_adapters.run_rules import hear
 from orchestrator_adapters.sqlite.orders import (
     FOLLOWED_COLUMNS,
     find_orders,

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from attrs import evolve
 
-from orchestrator_adapters.run_rows import storable_text, time_of
+from orchestrator_adapters.run_rows import time_of
 from orchestrator_adapters.sqlite.orders import sqlite_value
+from orchestrator_adapters.storable import storable_text
 from orchestrator_adapters.switch_rows import (
     HISTORY_COLUMNS,
     entry_of_row,

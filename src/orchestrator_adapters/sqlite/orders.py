@@ -22,7 +22,8 @@ from orchestrator_adapters.order_rows import (
     outcome_values,
     report_of_row,
 )
-from orchestrator_adapters.run_rows import REGISTERED_OPEN, run_id_of
+from orchestrator_adapters.run_rows import run_id_of
+from orchestrator_adapters.run_rules import REGISTERED_OPEN
 from orchestrator_core.commits import OpenOrder, PlanRecord
 from orchestrator_core.identifiers import ClientOrderId, RunId
 from orchestrator_core.lifecycle import HOLDS_ID, OrderState, advance

@@ -10,15 +10,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from orchestrator_adapters.run_rows import (
-    FIRST_LEASE_EPOCH,
     EncodedPlan,
-    close,
     closing_values,
     opening_values,
     plan_values,
     run_id_of,
     run_of_row,
 )
+from orchestrator_adapters.run_rules import FIRST_LEASE_EPOCH, close
 from orchestrator_adapters.sqlite.claims import claim_wave
 from orchestrator_adapters.sqlite.leases import (
     give_back,

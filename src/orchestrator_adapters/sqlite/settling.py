@@ -4,9 +4,10 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from orchestrator_adapters.run_rows import settle_once, storable_settlement
+from orchestrator_adapters.run_rules import settle_once
 from orchestrator_adapters.sqlite.following import follow
 from orchestrator_adapters.sqlite.orders import find_orders, update_outcomes
+from orchestrator_adapters.storable import storable_settlement
 from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import RunId
 from orchestrator_core.orders import Settlement

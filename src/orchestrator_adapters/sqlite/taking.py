@@ -9,8 +9,8 @@ from datetime import datetime
 
 from attrs import frozen
 
-from orchestrator_adapters.order_rows import taken_over
 from orchestrator_adapters.run_rows import run_id_of, run_of_row, snapshot_of, time_of
+from orchestrator_adapters.run_rules import taken_over
 from orchestrator_adapters.sqlite.leases import DUE_AT, hold
 from orchestrator_adapters.sqlite.orders import orders_of, sqlite_value, update_outcomes
 from orchestrator_core.commits import Backlog, Lease, TakenRun
