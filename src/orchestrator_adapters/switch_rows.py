@@ -7,12 +7,12 @@ from typing import Any, Final
 from orchestrator_adapters.run_rows import Row, json_of
 from orchestrator_adapters.shared_keys import storable_details
 from orchestrator_adapters.storable import storable_or_none, storable_text
+from orchestrator_core.history import moment_of
 from orchestrator_core.kill_switch import HistoryEntry, SwitchEvent
 from orchestrator_core.record import canonical_json
 
 # An entry of the same event, time and operator is the same entry.
 HISTORY_COLUMNS: Final = ("event", "timestamp", "operator", "reason", "notes", "details")
-
 
 _NO_TIME: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -31,15 +31,6 @@ def history_values(entry: HistoryEntry) -> tuple[Any, ...]:
         storable_or_none(entry.notes),
         None if details is None else canonical_json(details),
     )
-
-
-def moment_of(entry: HistoryEntry) -> datetime | None:
-    """Return the entry's timestamp as a time; None where it is none."""
-    try:
-        time = datetime.fromisoformat(entry.timestamp)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def newest_first(entries: Iterable[HistoryEntry]) -> list[HistoryEntry]:

@@ -11,12 +11,15 @@ from orchestrator_core.errors import PortError
 from orchestrator_core.kill_switch import (
     Disengagement,
     Engagement,
+    EntryIdentity,
     HistoryEntry,
     KillSwitchState,
     SwitchEvent,
 )
 from orchestrator_core.ports import KillSwitch, RunRepository
 from orchestrator_core.record import encode_time
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def entry_of_engagement(engagement: Engagement) -> HistoryEntry:
@@ -65,6 +68,15 @@ def entry_of_released_state(state: KillSwitchState) -> HistoryEntry | None:
     )
 
 
+def moment_of(entry: HistoryEntry) -> datetime | None:
+    """Return the entry's time in UTC; None where another service's word for it is none."""
+    try:
+        time = datetime.fromisoformat(entry.timestamp)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 async def read_history(
     kill_switch: KillSwitch, runs: RunRepository, *, limit: int
 ) -> tuple[HistoryEntry, ...]:
@@ -82,17 +94,10 @@ async def read_history(
             failures.append(error)
     if len(failures) > 1:
         raise failures[0]
-    seen: dict[tuple[SwitchEvent, str, str], HistoryEntry] = {}
+    seen: dict[EntryIdentity, HistoryEntry] = {}
     for entry in found:
-        seen.setdefault((entry.event, entry.timestamp, entry.operator), entry)
-    newest_first = sorted(seen.values(), key=lambda entry: _time_of(entry.timestamp), reverse=True)
+        seen.setdefault(entry.identity, entry)
+    newest_first = sorted(
+        seen.values(), key=lambda entry: moment_of(entry) or _LONG_AGO, reverse=True
+    )
     return tuple(newest_first[: max(limit, 0)])
-
-
-def _time_of(timestamp: str) -> datetime:
-    """Return the time that another service may have written in its own way; the least if none."""
-    try:
-        time = datetime.fromisoformat(timestamp)
-    except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

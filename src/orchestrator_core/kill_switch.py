@@ -95,6 +95,9 @@ class SwitchEvent(StrEnum):
     DISENGAGED = "DISENGAGED"
 
 
+EntryIdentity = tuple[SwitchEvent, str, str]
+
+
 @frozen
 class HistoryEntry:
     """One change of the shared state, as the history keeps it."""
@@ -105,6 +108,11 @@ class HistoryEntry:
     reason: str | None = None
     notes: str | None = None
     details: Mapping[str, Any] | None = field(default=None, hash=False)
+
+    @property
+    def identity(self) -> EntryIdentity:
+        """Event, time and operator: an entry of the same is the same entry."""
+        return self.event, self.timestamp, self.operator
 
 
 @frozen

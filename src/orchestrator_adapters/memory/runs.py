@@ -38,7 +38,7 @@ from orchestrator_core.commits import (
 )
 from orchestrator_core.errors import IllegalTransition, LeaseLost
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
-from orchestrator_core.kill_switch import HistoryEntry, Latch, SwitchEvent
+from orchestrator_core.kill_switch import EntryIdentity, HistoryEntry, Latch
 from orchestrator_core.lifecycle import HOLDS_ID, OrderState, RunStatus, advance
 from orchestrator_core.orders import Order, Settlement
 from orchestrator_core.ports import Clock
@@ -62,7 +62,7 @@ class MemoryRunRepository:
         self._runs = StoredRuns()
         self._following = MemoryFollowing(clock)
         self._keeps_ids: dict[StrategyId, bool] = {}
-        self._history: dict[tuple[SwitchEvent, str, str], HistoryEntry] = {}
+        self._history: dict[EntryIdentity, HistoryEntry] = {}
 
     async def open_run(self, opening: RunOpening) -> Lease | EarlierRun:
         lease = Lease(opening.run_id, FIRST_LEASE_EPOCH, opening.lease_seconds)
@@ -248,7 +248,7 @@ class MemoryRunRepository:
             return False
         self._latch = new
         if entry is not None:
-            self._history.setdefault((entry.event, entry.timestamp, entry.operator), entry)
+            self._history.setdefault(entry.identity, entry)
         return True
 
     async def switch_history(self, *, limit: int) -> Sequence[HistoryEntry]:

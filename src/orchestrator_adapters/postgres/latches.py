@@ -6,7 +6,8 @@ from typing import Final
 from orchestrator_adapters.postgres.database import PostgresDatabase, Session, Statement
 from orchestrator_adapters.run_rows import time_of
 from orchestrator_adapters.storable import storable_text
-from orchestrator_adapters.switch_rows import entry_of_row, history_values, moment_of
+from orchestrator_adapters.switch_rows import entry_of_row, history_values
+from orchestrator_core.history import moment_of
 from orchestrator_core.kill_switch import HistoryEntry, Latch
 
 _READ: Final = """

@@ -15,8 +15,8 @@ from orchestrator_adapters.switch_rows import (
     HISTORY_COLUMNS,
     entry_of_row,
     history_values,
-    moment_of,
 )
+from orchestrator_core.history import moment_of
 from orchestrator_core.kill_switch import HistoryEntry, Latch
 
 
