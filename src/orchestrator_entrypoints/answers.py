@@ -9,13 +9,16 @@ from math import ceil
 from attrs import field, frozen
 
 from orchestrator_core.errors import Conflict, TradingHalted
+from orchestrator_core.explaining import Waterfall
 from orchestrator_core.identifiers import RunId
 from orchestrator_core.lifecycle import OrderState, RunStatus, Tally
 from orchestrator_core.orders import Order
 from orchestrator_core.planning import SkipReason
 from orchestrator_core.resolving import RESOLVABLE
 from orchestrator_core.runs import FailureKind, RecordedOutcome, Run, RunFailure, RunPage
+from orchestrator_entrypoints.explanations import Explained
 from orchestrator_entrypoints.wire import (
+    ExplainedStep,
     JsonObject,
     OrchestrationResult,
     OrchestrationRuns,
@@ -66,19 +69,22 @@ def answer_wrong_shape(error: WrongShape) -> Answer:
 # Runs
 
 
-def answer_run(run: Run, *, asked_as: RunId | None = None) -> Answer:
+def answer_run(
+    run: Run, *, asked_as: RunId | None = None, explained: Explained | None = None
+) -> Answer:
     """Return the answer to a request for a run.
 
     Args:
         run: As it stands.
         asked_as: The id that the request was given; another run answers a repeated key.
+        explained: What explains it, where that was asked for.
     """
     headers = {} if asked_as in {None, run.run_id} else {"Idempotency-Replayed": "true"}
     if run.failure is not None and run.status is RunStatus.FAILED:
         failed = refuse(*_failed(run.run_id, run.failure))
         return Answer(failed.status, failed.body, {**failed.headers, **headers})
     status = 202 if run.status is RunStatus.RUNNING else 200
-    return Answer(status, result_of(run), headers)
+    return Answer(status, result_of(run, explained), headers)
 
 
 _FAILURES: dict[FailureKind, tuple[int, str]] = {
@@ -177,8 +183,9 @@ def internal_error(run_id: RunId | None = None) -> Answer:
     return refuse(500, Refusal(error="Internal error", message=message, run_id=run_id))
 
 
-def result_of(run: Run) -> OrchestrationResult:
-    """Return the run as clients read it."""
+def result_of(run: Run, explained: Explained | None = None) -> OrchestrationResult:
+    """Return the run as clients read it, explained where that was asked for."""
+    waterfalls = {} if explained is None else explained.waterfalls
     tally = run.tally
     outcome = _outcome_of(run, tally)
     metadata = run.signal_metadata
@@ -195,7 +202,9 @@ def result_of(run: Run) -> OrchestrationResult:
         num_orders_accepted=outcome.num_orders_accepted,
         num_orders_rejected=outcome.num_orders_rejected,
         num_orders_filled=outcome.num_orders_filled,
-        mappings=tuple(mapping_of(order) for order in run.orders or ()),
+        mappings=tuple(
+            mapping_of(order, waterfalls.get(order.signal.symbol)) for order in run.orders or ()
+        ),
         started_at=run.started_at,
         completed_at=run.completed_at,
         duration_seconds=run.duration_seconds,
@@ -204,7 +213,7 @@ def result_of(run: Run) -> OrchestrationResult:
         dry_run=run.request.dry_run,
         rebalance_key=run.request.rebalance_key,
         num_orders_open=tally.open,
-        note=_note(run, outcome.status),
+        note=_with_trouble(_note(run, outcome.status), explained),
     )
 
 
@@ -244,8 +253,15 @@ def _note(run: Run, status: RunStatus) -> str | None:
     return ". ".join(notes) or None
 
 
-def mapping_of(order: Order) -> SignalOrderMapping:
-    """Return one order as clients read it."""
+def _with_trouble(note: str | None, explained: Explained | None) -> str | None:
+    if explained is None or explained.trouble is None:
+        return note
+    trouble = f"It cannot be explained: {explained.trouble}"
+    return trouble if note is None else f"{note}. {trouble}"
+
+
+def mapping_of(order: Order, waterfall: Waterfall | None = None) -> SignalOrderMapping:
+    """Return one order as clients read it, with its explanation where there is one."""
     intent, report = order.intent, order.public_report
     return SignalOrderMapping(
         symbol=order.signal.symbol,
@@ -262,6 +278,15 @@ def mapping_of(order: Order) -> SignalOrderMapping:
         skip_reason=order.skip_reason,
         order_state=order.state,
         adopted_from_run_id=None if order.owner is None else order.owner.run_id,
+        explanation=None if waterfall is None else steps_of(waterfall),
+    )
+
+
+def steps_of(waterfall: Waterfall) -> tuple[ExplainedStep, ...]:
+    """Return the steps of a decision as clients read them."""
+    return tuple(
+        ExplainedStep(name=step.name, value=step.value, bound=step.bound, note=step.note)
+        for step in waterfall
     )
 
 

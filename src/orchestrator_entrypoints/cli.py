@@ -60,6 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_run(commands)
     _add_runs(commands)
+    _add_replay(commands)
+    _add_what_if(commands)
     _add_orders(commands)
     _add_recover(commands)
     _add_kill_switch(commands)
@@ -111,6 +113,12 @@ def _add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="write JSON, as the HTTP service does")
 
 
+def _add_explain(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--explain", action="store_true", help="show each step from weight to order"
+    )
+
+
 def _add_serve(commands: Commands) -> None:
     serve = _command(commands, "serve", "serve the HTTP API until told to end", "serve.serve")
     serve.add_argument("--host", help="address to listen on (HOST, 127.0.0.1)")
@@ -135,6 +143,7 @@ def _add_run(commands: Commands) -> None:
     run.add_argument(
         "--rebalance-key", metavar="KEY", help="names a further rebalance of the same date"
     )
+    _add_explain(run)
     _add_json(run)
 
 
@@ -156,7 +165,60 @@ def _add_runs(commands: Commands) -> None:
         metavar="SECONDS",
         help="wait until it is no longer running, then end with the run's own exit code",
     )
+    _add_explain(show)
     _add_json(show)
+    export = _command(
+        group, "export", "write runs as JSON lines, for replay --file elsewhere", "export.export"
+    )
+    export.add_argument("run_ids", nargs="*", metavar="RUN_ID", help="only these (every run)")
+    _add_selection(export)
+
+
+def _add_selection(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--since", metavar="YYYY-MM-DD", help="only runs that started on this day (UTC) or later"
+    )
+    command.add_argument("--strategy", metavar="ID", help="only this strategy's")
+
+
+def _add_replay(commands: Commands) -> None:
+    replay = _command(
+        commands,
+        "replay",
+        "derive stored plans again with this version, and compare; sends nothing",
+        "replay.replay_runs",
+    )
+    chosen = replay.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("run_id", nargs="?", metavar="RUN_ID")
+    chosen.add_argument("--all", action="store_true", help="every stored run")
+    chosen.add_argument("--file", metavar="FILE", help="what runs export wrote; - reads stdin")
+    _add_selection(replay)
+    _add_json(replay)
+
+
+def _add_what_if(commands: Commands) -> None:
+    what_if = _command(
+        commands,
+        "what-if",
+        "show what a stored run would have ordered, had something been otherwise; sends nothing",
+        "what_if.show_what_if",
+    )
+    what_if.add_argument("run_id", metavar="RUN_ID")
+    what_if.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="capital, max_position_size, or a limit such as max_order_qty",
+    )
+    what_if.add_argument(
+        "--price", dest="prices", action="append", default=[], metavar="SYMBOL=PRICE"
+    )
+    what_if.add_argument(
+        "--weight", dest="weights", action="append", default=[], metavar="SYMBOL=WEIGHT"
+    )
+    _add_json(what_if)
 
 
 def _add_orders(commands: Commands) -> None:
@@ -185,6 +247,7 @@ def _add_orders(commands: Commands) -> None:
         metavar="ID",
         help="of an accepted order that the gateway does not show",
     )
+    resolve.set_defaults(explain=False)
     for command in (listing, resolve):
         _add_json(command)
 

@@ -58,6 +58,10 @@ _WAIT: Json = {
     **_whole("wait", least=0, most=MAX_WAIT_SECONDS, default=0),
     "description": "Seconds to wait until the run is no longer running",
 }
+_EXPLAIN: Json = {
+    **_query("explain", {"type": "boolean", "default": False}),
+    "description": "true: each mapping carries its way from weight to order, as `explanation`",
+}
 _IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -113,7 +117,7 @@ OPERATIONS: tuple[Operation, ...] = (
             503: _REFUSED,
         },
         takes=wire.OrchestrationRequest,
-        parameters=(_IDEMPOTENCY_KEY,),
+        parameters=(_EXPLAIN, _IDEMPOTENCY_KEY),
     ),
     Operation(
         "get",
@@ -139,7 +143,7 @@ OPERATIONS: tuple[Operation, ...] = (
             422: (wire.ShapeError,),
             503: _REFUSED,
         },
-        parameters=(_RUN_ID, _WAIT),
+        parameters=(_RUN_ID, _WAIT, _EXPLAIN),
     ),
     Operation(
         "post",

@@ -34,6 +34,7 @@ from orchestrator_entrypoints.answers import (
 )
 from orchestrator_entrypoints.bodies import receive_json
 from orchestrator_entrypoints.edge import respond
+from orchestrator_entrypoints.explanations import Explained, explain_run
 from orchestrator_entrypoints.operations import (
     DEFAULT_LIMIT,
     MAX_IDEMPOTENCY_KEY,
@@ -69,6 +70,7 @@ class RunEndpoints:
             seconds=settings.request_receive_seconds,
         )
         try:
+            explains = flag(request.query_params, "explain")
             asked = parse_body(body, OrchestrationRequest)
             resolved = self._resolve(asked)
             key = _idempotency_key(request, resolved, asked)
@@ -76,7 +78,7 @@ class RunEndpoints:
             return respond(answer_wrong_shape(error))
         except InvalidRequest as error:
             return respond(answer_problem(400, str(error)))
-        return respond(await self._run(resolved, key))
+        return respond(await self._run(resolved, key, explains=explains))
 
     def _resolve(self, asked: OrchestrationRequest) -> RunRequest:
         return resolve_request(
@@ -89,7 +91,9 @@ class RunEndpoints:
             rebalance_key=asked.rebalance_key,
         )
 
-    async def _run(self, request: RunRequest, key: IdempotencyKey | None) -> Answer:
+    async def _run(
+        self, request: RunRequest, key: IdempotencyKey | None, *, explains: bool
+    ) -> Answer:
         run_id = new_run_id()
         try:
             run = await self.service.run(request, run_id=run_id, idempotency=key)
@@ -103,7 +107,11 @@ class RunEndpoints:
             return service_stopping()
         except RunBroken:
             return internal_error(run_id)
-        return answer_run(run, asked_as=run_id)
+        explained = await self._explain(run) if explains else None
+        return answer_run(run, asked_as=run_id, explained=explained)
+
+    async def _explain(self, run: Run) -> Explained:
+        return await explain_run(self.service.orchestrator.ports.runs, run.run_id)
 
     async def show(self, request: Request) -> Response:
         """Show one run with all that is stored of it, at its end where that is waited for."""
@@ -115,6 +123,7 @@ class RunEndpoints:
             wait = whole_number(
                 request.query_params, "wait", default=0, least=0, most=MAX_WAIT_SECONDS
             )
+            explains = flag(request.query_params, "explain")
             run = await self._watch(RunId(UUID(text)), request, seconds=wait)
         except WrongShape as error:
             return respond(answer_wrong_shape(error))
@@ -122,7 +131,8 @@ class RunEndpoints:
             return respond(database_unavailable(error.cause))
         if run is None:
             return respond(answer_problem(404, f"run {text.lower()} is not known"))
-        return respond(Answer(200, result_of(run)))
+        explained = await self._explain(run) if explains else None
+        return respond(Answer(200, result_of(run, explained)))
 
     async def _watch(self, run_id: RunId, request: Request, *, seconds: float) -> Run | None:
         orchestrator = self.service.orchestrator
@@ -203,6 +213,18 @@ def whole_number(query: QueryParams, name: str, *, default: int, least: int, mos
         expected = f"Input should be from {least} to {most}"
         raise wrong_shape(("query", name), expected, "out_of_range")
     return int(text)
+
+
+def flag(query: QueryParams, name: str) -> bool:
+    """Return a truth value of the query; False where it is not there.
+
+    Raises:
+        WrongShape: It is none.
+    """
+    text = query.get(name, "false")
+    if text not in {"true", "false"}:
+        raise wrong_shape(("query", name), "Input should be true or false", "bool_parsing")
+    return text == "true"
 
 
 def _status(query: QueryParams) -> RunStatus | None:

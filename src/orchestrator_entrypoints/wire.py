@@ -14,6 +14,7 @@ from uuid import UUID
 
 from attrs import field, frozen
 
+from orchestrator_core.explaining import StepName
 from orchestrator_core.kill_switch import SwitchEvent, SwitchState
 from orchestrator_core.lifecycle import OrderState, RunStatus
 from orchestrator_core.model import Side
@@ -92,6 +93,18 @@ class DisengageRequest:
 
 
 @frozen(kw_only=True)
+class ExplainedStep:
+    """One step of the way from weight to order."""
+
+    name: StepName
+    value: str | None = field(metadata=_said("An exact number, or a word"))
+    bound: str | None = field(
+        metadata=_said("What it was held to, where that changed or stopped something")
+    )
+    note: str | None = field(metadata=_said("What the value came from"))
+
+
+@frozen(kw_only=True)
 class SignalOrderMapping:
     """One signal and what became of it; ours from `order_state` on."""
 
@@ -109,6 +122,9 @@ class SignalOrderMapping:
     skip_reason: str | None
     order_state: OrderState
     adopted_from_run_id: UUID | None
+    explanation: tuple[ExplainedStep, ...] | None = field(
+        default=None, metadata=_said("The way to the order; there only where explain=true asks")
+    )
 
 
 @frozen(kw_only=True)

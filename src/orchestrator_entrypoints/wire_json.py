@@ -22,13 +22,14 @@ from cattrs.errors import (
     IterableValidationError,
     IterableValidationNote,
 )
-from cattrs.gen import make_dict_unstructure_fn
+from cattrs.gen import make_dict_unstructure_fn, override
 
 from orchestrator_entrypoints.wire import (
     FieldProblem,
     JsonObject,
     OrchestrationRequest,
     Refusal,
+    SignalOrderMapping,
     utc_text,
 )
 
@@ -222,6 +223,12 @@ def _build_writer() -> Converter:
     writer.register_unstructure_hook(date, date.isoformat)
     writer.register_unstructure_hook(UUID, str)
     writer.register_unstructure_hook(JsonObject, dict)
+    writer.register_unstructure_hook(
+        SignalOrderMapping,
+        make_dict_unstructure_fn(
+            SignalOrderMapping, writer, explanation=override(omit_if_default=True)
+        ),
+    )
     write_refusal = make_dict_unstructure_fn(Refusal, writer)
     writer.register_unstructure_hook(
         Refusal,

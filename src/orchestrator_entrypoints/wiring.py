@@ -274,6 +274,29 @@ def _asking(port: str, ready: Callable[[], Awaitable[bool]]) -> Ask:
     return ask
 
 
+@frozen
+class RunStore:
+    """The run database alone: nothing here can reach a peer, so nothing can be sent.
+
+    Attributes:
+        aclose: Gives back every connection, file and thread.
+    """
+
+    runs: RunRepository
+    aclose: Callable[[], Awaitable[None]]
+
+
+def wire_runs(settings: Settings) -> RunStore:
+    """Return the run database that these settings describe; it has reached nothing yet.
+
+    Raises:
+        SettingsError: The run database's address has an option that is none.
+    """
+    closing = AsyncExitStack()
+    stores = (_embedded if settings.embedded else _servers)(settings, SystemClock(), closing)
+    return RunStore(stores.runs, closing.aclose)
+
+
 async def put_embedded_prices(settings: Settings, quotes: Iterable[Quote]) -> None:
     """Write prices into embedded parts.
 

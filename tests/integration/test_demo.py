@@ -163,7 +163,6 @@ def test_a_ledger_that_does_not_hold_the_orders_is_noticed(tmp_path: Path) -> No
                 service=client,
                 ledger=Ledger(peers.prices.last_closes(), PAPER),
                 way=peers.way,
-                prices=peers.prices.last_closes(),
                 rebalance_key="other",
             )
             with pytest.raises(StoryFailure, match="exactly the run's orders"):

@@ -16,8 +16,9 @@ from orchestrator_core.errors import (
     Refused,
     Unavailable,
 )
-from orchestrator_core.identifiers import Symbol
+from orchestrator_core.identifiers import RunId, Symbol
 from orchestrator_core.model import SafetyFlags
+from orchestrator_entrypoints.explanations import Explained, explain_run
 from tests.unit.http_stage import RUN, RUNS, Stage, a_stage, unavailable
 
 pytestmark = pytest.mark.anyio
@@ -85,6 +86,80 @@ async def test_a_run_answers_the_public_result(stage: Stage) -> None:
     assert (result["num_orders_submitted"], result["num_orders_accepted"]) == (2, 2)
     assert (result["num_orders_rejected"], result["num_orders_open"]) == (0, 0)
     assert [m["order_qty"] for m in result["mappings"]] == [50, 50]
+
+
+EXPLAINED = [
+    {"name": "weight", "value": "0.05", "bound": None, "note": None},
+    {
+        "name": "target_notional",
+        "value": "5000.00",
+        "bound": None,
+        "note": "of capital 100000",
+    },
+    {"name": "capped_notional", "value": "5000.00", "bound": None, "note": None},
+    {"name": "price", "value": "100", "bound": None},
+    {"name": "shares", "value": "50", "bound": None, "note": "whole shares, toward zero"},
+    {"name": "order", "value": "buy 50", "bound": None},
+]
+
+
+async def test_a_run_explains_itself_where_that_is_asked(stage: Stage) -> None:
+    body = {"symbols": ["AAPL", "MSFT"]}
+    made = (await stage.client.post(RUN, json=body, params={"explain": "true"})).json()
+    url = f"{RUNS}/{made['run_id']}"
+    shown = (await stage.client.get(url, params={"explain": "true"})).json()
+    assert shown["mappings"] == made["mappings"]
+    for mapping in shown["mappings"]:
+        explained = mapping["explanation"]
+        [price], [order] = explained[3:4], explained[5:]
+        assert price.pop("note").startswith("test, ")
+        assert order.pop("note") == mapping["client_order_id"]
+        assert explained == EXPLAINED
+
+
+@pytest.mark.parametrize("query", ["", "?explain=false"])
+async def test_a_run_that_is_not_asked_to_explain_answers_as_ever(stage: Stage, query: str) -> None:
+    made = (await stage.client.post(f"{RUN}{query}", json={"symbols": ["AAPL"]})).json()
+    shown = (await stage.client.get(f"{RUNS}/{made['run_id']}{query}")).json()
+    for result in (made, shown):
+        assert "explanation" not in result["mappings"][0]
+        assert result["note"] is None
+
+
+@pytest.mark.parametrize("text", ["", "1", "yes", "True"])
+async def test_explain_takes_true_and_false_alone(stage: Stage, text: str) -> None:
+    for response in (
+        await stage.client.post(RUN, json={"symbols": ["AAPL"]}, params={"explain": text}),
+        await stage.client.get(f"{RUNS}/{uuid4()}", params={"explain": text}),
+    ):
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["loc"] == ["query", "explain"]
+    assert await stage.stored() == 0
+
+
+async def test_a_run_is_answered_though_nothing_explains_it(stage: Stage) -> None:
+    stage.faulty_runs.only, stage.faulty_runs.error = frozenset({"get_record"}), unavailable()
+    response = await stage.client.post(RUN, json={"symbols": ["AAPL"]}, params={"explain": "true"})
+    assert response.status_code == 200
+    result = response.json()
+    assert result["note"] == "It cannot be explained: the run database did not answer"
+    assert result["mappings"][0]["order_status"] == "accepted"
+    assert "explanation" not in result["mappings"][0]
+
+
+async def test_an_explanation_is_not_waited_for_without_a_bound(stage: Stage) -> None:
+    stage.faulty_runs.only, stage.faulty_runs.hangs = frozenset({"get_record"}), True
+    runs = stage.orchestrator.ports.runs
+    explained = await explain_run(runs, RunId(uuid4()), seconds=0.01)
+    assert explained == Explained(trouble="the run database did not answer")
+
+
+async def test_a_run_without_a_plan_says_why_it_is_not_explained(stage: Stage) -> None:
+    stage.faulty_signals.error = unavailable("signals")
+    failed = (await stage.run()).json()["detail"]
+    url = f"{RUNS}/{failed['run_id']}"
+    shown = (await stage.client.get(url, params={"explain": "true"})).json()
+    assert shown["note"] == "It cannot be explained: nothing is stored that it was decided from"
 
 
 async def test_a_run_can_be_looked_up_and_listed(stage: Stage) -> None:

@@ -4,7 +4,6 @@ import io
 import os
 import subprocess
 import sys
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -37,6 +36,22 @@ def mapping(**changes: Any) -> dict[str, Any]:
         "order_state": "accepted",
         "adopted_from_run_id": None,
     } | changes
+
+
+def step(
+    name: str, value: str | None, bound: str | None = None, note: str | None = None
+) -> dict[str, Any]:
+    return {"name": name, "value": value, "bound": bound, "note": note}
+
+
+EXPLANATION = [
+    step("weight", "0.25"),
+    step("target_notional", "25000.00", note="of capital 100000"),
+    step("capped_notional", "20000", "20000"),
+    step("price", "125.674", note="redis, 1.5 s old at the decision"),
+    step("shares", "159"),
+    step("order", "buy 159", note="o1abcdefghijklmnopqrstuv"),
+]
 
 
 def result(*mappings: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -114,7 +129,7 @@ def test_others_words_cannot_steer_the_terminal() -> None:
 
 
 def test_a_run_shows_each_way_from_weight_to_order() -> None:
-    lines = written(result(mapping()), prices={"AAPL": Decimal("125.674")})
+    lines = written(result(mapping(explanation=EXPLANATION)))
     assert lines[:5] == [
         "run 8b1f5f0e-5ad8-4f3e-9d57-6d7b2b6f7d11: completed, 0.12 s",
         "strategy alpha_baseline, as of 2022-12-28, capital 100,000",
@@ -130,6 +145,33 @@ def test_a_run_shows_each_way_from_weight_to_order() -> None:
         *("AAPL", "+0.2500", "25,000", "20,000", "125.67", "159", "buy"),
         *("o1abcdefghijklmnopqrstuv", "accepted"),
     ]
+
+
+def test_a_run_in_full_shows_every_step() -> None:
+    lines = written(result(mapping(explanation=EXPLANATION)), in_full=True)
+    steps = [" ".join(line.split()) for line in lines[8:]]
+    assert steps == [
+        "symbol step value held to",
+        "AAPL weight 0.25",
+        "target notional 25000.00 of capital 100000",
+        "capped notional 20000 20000",
+        "price 125.674 redis, 1.5 s old at the decision",
+        "shares 159",
+        "order buy 159 o1abcdefghijklmnopqrstuv",
+    ]
+
+
+def test_a_step_without_a_value_says_so_and_leaves_no_figure() -> None:
+    explanation = [step("weight", "0.25"), step("price", None, note="no key")]
+    lines = written(result(mapping(explanation=explanation)), in_full=True)
+    assert lines[6].split()[:3] == ["AAPL", "+0.2500", "159"]
+    assert " ".join(lines[-1].split()) == "price none no key"
+
+
+def test_a_run_that_is_not_explained_shows_no_figures() -> None:
+    for lines in (written(result(mapping())), written(result(mapping()), in_full=True)):
+        assert lines[5].split() == ["symbol", "weight", "shares", "side", "order", "id", "outcome"]
+        assert len(lines) == 7
 
 
 def test_a_signal_without_an_order_says_why() -> None:

@@ -8,7 +8,7 @@ must not move the cursor.
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TextIO
@@ -88,6 +88,26 @@ class Console:
 
         with rich_output.spinner(self.err, printable(text)):
             yield
+
+    @contextmanager
+    def progress(self, text: str, *, total: int | None) -> Iterator[Callable[[int], None]]:
+        """Show how far something is: a bar on a terminal, a line elsewhere.
+
+        Args:
+            text: What is under way.
+            total: Steps in all; None where that is not known.
+
+        Yields:
+            What is told of each step done.
+        """
+        if not (self._has_rich and self.err.isatty()):
+            self.note(text)
+            yield lambda _steps: None
+            return
+        from orchestrator_entrypoints.commands import rich_output  # noqa: PLC0415 - optional
+
+        with rich_output.bar(self.err, printable(text), total) as advance:
+            yield advance
 
     def table(self, columns: Sequence[Column], rows: Sequence[Row]) -> None:
         """Write a table."""

@@ -15,6 +15,8 @@ class ExitCode(IntEnum):
     HALTED = 6
     UNAVAILABLE = 7
     ALREADY = 8
+    CHANGED = 9
+    DAMAGED = 10
     INTERRUPTED = 130
 
 
@@ -28,5 +30,7 @@ MEANINGS = {
     ExitCode.HALTED: "the kill switch or the circuit breaker holds trading",
     ExitCode.UNAVAILABLE: "something that is needed did not answer",
     ExitCode.ALREADY: "the kill switch stands there already",
+    ExitCode.CHANGED: "a replay: a past decision comes out otherwise with this version",
+    ExitCode.DAMAGED: "a replay: a stored record is damaged, or of a form not known here",
     ExitCode.INTERRUPTED: "Ctrl-C",
 }

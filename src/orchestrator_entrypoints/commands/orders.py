@@ -17,7 +17,7 @@ from orchestrator_core.runs import Run
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure, words
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
-from orchestrator_entrypoints.commands.run import show
+from orchestrator_entrypoints.commands.run import explain_and_show
 from orchestrator_entrypoints.commands.run_output import counted_as
 from orchestrator_entrypoints.commands.session import with_orchestrator
 from orchestrator_entrypoints.orchestrator import Orchestrator
@@ -154,7 +154,7 @@ def resolve(arguments: argparse.Namespace, console: Console) -> int:
 
     async def work(orchestrator: Orchestrator) -> ExitCode:
         run = await resolve_order(resolution, ports=orchestrator.ports, policy=orchestrator.policy)
-        show(run, console, as_json=arguments.json)
+        await explain_and_show(run, orchestrator, console, arguments)
         return ExitCode.DONE
 
     return with_orchestrator(arguments, work, only_existing=True)

@@ -1,10 +1,12 @@
 """The terminal's share of the output, by rich. Imported only where rich is there and wanted."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -30,6 +32,20 @@ class Heading(Protocol):
 def spinner(stream: TextIO, text: str) -> AbstractContextManager[object]:
     """Return what shows a spinner while it is entered."""
     return Console(file=stream).status(text)
+
+
+@contextmanager
+def bar(stream: TextIO, text: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a bar while it is entered; yield what is told of each step done."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(file=stream), transient=True) as progress:
+        task = progress.add_task(escape(text), total=total)
+        yield lambda steps: progress.advance(task, steps)
 
 
 def table(

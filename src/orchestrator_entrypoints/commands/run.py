@@ -13,6 +13,7 @@ from orchestrator_entrypoints.commands.edge import CommandFailure, describe_port
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.run_output import counted_as, write_run
 from orchestrator_entrypoints.commands.session import stop_at_signals, with_orchestrator
+from orchestrator_entrypoints.explanations import Explained, explain_run
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.run_service import new_run_id
 from orchestrator_entrypoints.wire_json import to_plain
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 f"run {run_id}: no order was sent: {describe_port_error(error)}",
                 ExitCode.UNAVAILABLE,
             ) from error
-        show(made, console, as_json=arguments.json)
+        await explain_and_show(made, orchestrator, console, arguments)
         if made.status is RunStatus.RUNNING:
             console.note("a service settles this by itself; without one: orchestrator recover")
         return ExitCode.INTERRUPTED if was_interrupted() else exit_code_of(made)
@@ -78,13 +79,22 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return with_orchestrator(arguments, work)
 
 
-def show(made: Run, console: Console, *, as_json: bool) -> None:
-    """Write a run, for a person or as the HTTP service answers it."""
-    result = to_plain(result_of(made))
-    if as_json:
+async def explain_and_show(
+    made: Run, orchestrator: Orchestrator, console: Console, arguments: argparse.Namespace
+) -> None:
+    """Write a run, for a person or as the HTTP service answers it, explained as was asked for."""
+    # A person sees the figures of each line in any case.
+    if arguments.explain or not arguments.json:
+        explained = await explain_run(orchestrator.ports.runs, made.run_id)
+        if not arguments.explain:
+            explained = Explained(explained.waterfalls)
+    else:
+        explained = None
+    result = to_plain(result_of(made, explained))
+    if arguments.json:
         console.json(result)
     else:
-        write_run(console, result)
+        write_run(console, result, in_full=arguments.explain)
 
 
 def _split(texts: list[str]) -> list[str]:

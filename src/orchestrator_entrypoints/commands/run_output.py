@@ -1,16 +1,15 @@
 """A run for a person: each symbol's way from weight to order.
 
-What is shown is computed from the run as clients read it, the JSON of the HTTP service, so that
-the command line and the demo show the same.
+What is shown is the run as clients read it, the JSON of the HTTP service with its explanations:
+nothing is computed a second time, and the command line and the demo show the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from orchestrator_core.identifiers import Symbol
+from orchestrator_core.explaining import StepName
 from orchestrator_core.lifecycle import OPEN, OrderState
-from orchestrator_core.money import decimal_of, multiply
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 
 Json = Mapping[str, Any]
@@ -24,20 +23,21 @@ _STYLES = {
 }
 
 
-def write_run(
-    console: Console, result: Json, *, prices: Mapping[Symbol, Decimal] | None = None
-) -> None:
+def write_run(console: Console, result: Json, *, in_full: bool = False) -> None:
     """Write a run: what became of it, then a line for each signal.
 
     Args:
         console: Where to.
         result: An OrchestrationResult as JSON.
-        prices: What the orders were sized with, where that is known.
+        in_full: Write each step of each decision too.
     """
     write_head(console, result)
     if result["mappings"]:
         console.line()
-        write_orders(console, result, prices=prices)
+        write_orders(console, result)
+        if in_full and any(_steps(mapping) for mapping in result["mappings"]):
+            console.line()
+            write_steps(console, result)
 
 
 def write_head(console: Console, result: Json) -> None:
@@ -72,11 +72,11 @@ def _counts(result: Json) -> str:
     return ", ".join(count for count in counted if count)
 
 
-def write_orders(
-    console: Console, result: Json, *, prices: Mapping[Symbol, Decimal] | None = None
-) -> None:
-    """Write one line for each signal of a run."""
-    figures = ["weight", "target", "capped", *(["price"] if prices is not None else []), "shares"]
+def write_orders(console: Console, result: Json) -> None:
+    """Write one line for each signal of a run; its figures where the run is explained."""
+    mappings = result["mappings"]
+    is_explained = any(_steps(mapping) for mapping in mappings)
+    figures = ["weight", *(_FIGURES if is_explained else ()), "shares"]
     columns = [
         Column("symbol"),
         *(Column(title, is_right=True) for title in figures),
@@ -84,18 +84,18 @@ def write_orders(
         Column("order id", least=7),
         Column("outcome", least=14, may_fold=True),
     ]
-    console.table(columns, [_row(mapping, result, prices) for mapping in result["mappings"]])
+    console.table(columns, [_row(mapping, is_explained=is_explained) for mapping in mappings])
 
 
-def _row(mapping: Json, result: Json, prices: Mapping[Symbol, Decimal] | None) -> Row:
-    weight = decimal_of(mapping["target_weight"])
-    target = multiply(abs(weight), Decimal(result["capital"]))
-    capped = min(target, Decimal(result["max_position_size"]))
+def _row(mapping: Json, *, is_explained: bool) -> Row:
+    weight = mapping["target_weight"]
     cells = [mapping["symbol"], f"{weight:+.4f}" if weight else "0"]
-    cells += [money(target), money(capped)] if weight else ["", ""]
-    if prices is not None:
-        price = prices.get(Symbol(mapping["symbol"]))
-        cells.append("" if price is None or not weight else f"{price:,.2f}")
+    if is_explained:
+        values = {step["name"]: step["value"] for step in _steps(mapping)}
+        cells += [
+            "" if values.get(name) is None else show(Decimal(values[name]))
+            for name, show in _FIGURES.values()
+        ]
     cells += [
         "" if mapping["order_qty"] is None else f"{mapping['order_qty']:,}",
         mapping["order_side"] or "",
@@ -103,6 +103,29 @@ def _row(mapping: Json, result: Json, prices: Mapping[Symbol, Decimal] | None) -
         outcome(mapping),
     ]
     return Row(tuple(cells), _style(OrderState(mapping["order_state"])))
+
+
+def _steps(mapping: Json) -> Sequence[Json]:
+    return mapping.get("explanation") or ()
+
+
+def write_steps(console: Console, result: Json) -> None:
+    """Write each step of each decision."""
+    columns = [
+        Column("symbol"),
+        Column("step"),
+        Column("value", is_right=True, least=8),
+        Column("held to", is_right=True),
+        Column("", least=14, may_fold=True),
+    ]
+    rows = []
+    for mapping in result["mappings"]:
+        for place, step in enumerate(_steps(mapping)):
+            shown = (step["value"] or "none", step["bound"] or "", step["note"] or "")
+            symbol = mapping["symbol"] if place == 0 else ""
+            style = "bold" if place == 0 else ""
+            rows.append(Row((symbol, step["name"].replace("_", " "), *shown), style))
+    console.table(columns, rows)
 
 
 def outcome(mapping: Json) -> str:
@@ -133,3 +156,11 @@ def counted_as(count: int, noun: str) -> str:
 def money(amount: Decimal) -> str:
     """Return an amount of account currency, rounded to whole units for the eye."""
     return f"{amount:,.0f}"
+
+
+# What a line shows of the way to an order, and how.
+_FIGURES: Mapping[str, tuple[StepName, Callable[[Decimal], str]]] = {
+    "target": (StepName.TARGET_NOTIONAL, money),
+    "capped": (StepName.CAPPED_NOTIONAL, money),
+    "price": (StepName.PRICE, "{:,.2f}".format),
+}

@@ -12,7 +12,7 @@ from orchestrator_entrypoints.answers import page_of
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
-from orchestrator_entrypoints.commands.run import exit_code_of, show
+from orchestrator_entrypoints.commands.run import exit_code_of, explain_and_show
 from orchestrator_entrypoints.commands.session import with_orchestrator
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.watching import watch_run
@@ -101,7 +101,7 @@ def show_run(arguments: argparse.Namespace, console: Console) -> int:
         )
         if stored is None:
             raise CommandFailure(f"there is no run {run_id}", ExitCode.FAILED)
-        show(stored, console, as_json=arguments.json)
+        await explain_and_show(stored, orchestrator, console, arguments)
         return exit_code_of(stored) if waits else ExitCode.DONE
 
     return with_orchestrator(arguments, work, only_existing=True)

@@ -44,9 +44,10 @@ class ServiceClient:
         return self._reply(self._http.get("/health"))
 
     def run(self, symbols: Sequence[str], *, rebalance_key: str) -> Reply:
-        """Ask for a run."""
+        """Ask for a run, and why it orders what it orders."""
+        path = "/api/v1/orchestration/run"
         body = {"symbols": list(symbols), "rebalance_key": rebalance_key}
-        return self._reply(self._http.post("/api/v1/orchestration/run", json=body))
+        return self._reply(self._http.post(path, params={"explain": "true"}, json=body))
 
     def await_run(self, run_id: str, *, seconds: int) -> Reply:
         """Show a run once it is no longer running, or as it stands when the time is up."""

@@ -98,7 +98,6 @@ def _stage(console: Console, service: ServiceClient, peers: Peers) -> Stage:
         service=service,
         ledger=peers.ledger,
         way=peers.way,
-        prices=peers.prices.last_closes(),
         rebalance_key=f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}",
     )
 

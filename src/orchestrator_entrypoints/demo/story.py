@@ -5,12 +5,11 @@ and the story ends at the first that came out otherwise.
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from attrs import frozen
 
-from orchestrator_core.identifiers import Symbol
+from orchestrator_core.explaining import StepName
 from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.commands.run_output import (
     counted_as,
@@ -38,7 +37,6 @@ class Stage:
 
     Attributes:
         way: Between the service and the gateway.
-        prices: What orders are sized with, a symbol.
         rebalance_key: This demo's own.
     """
 
@@ -46,7 +44,6 @@ class Stage:
     service: ServiceClient
     ledger: Ledger
     way: LossyWay
-    prices: Mapping[Symbol, Decimal]
     rebalance_key: str
 
 
@@ -70,7 +67,7 @@ def _trade(stage: Stage) -> dict[str, Any]:
     result = reply.body
     write_head(console, result)
     console.line()
-    write_orders(console, result, prices=stage.prices)
+    write_orders(console, result)
     console.line()
     ordered = {m["client_order_id"] for m in result["mappings"] if m["order_qty"] is not None}
     taken = {order.ticket.client_order_id for order in stage.ledger.orders}
@@ -78,9 +75,9 @@ def _trade(stage: Stage) -> dict[str, Any]:
     _require(bool(ordered), "a run with orders, there is none")
     _require(taken == ordered, "exactly the run's orders in the gateway's ledger")
     capped = sum(
-        Decimal(str(abs(m["target_weight"]))) * Decimal(result["capital"])
-        > Decimal(result["max_position_size"])
-        for m in result["mappings"]
+        step["name"] == StepName.CAPPED_NOTIONAL and step["bound"] is not None
+        for mapping in result["mappings"]
+        for step in mapping["explanation"]
     )
     console.line(
         f"The gateway's ledger: {counted_as(len(taken), 'order')}, worth "
