@@ -157,7 +157,7 @@ async def _decide(request: RunRequest, ports: RunPorts, policy: RunPolicy) -> Pl
     batch = await _observe_signals(request, ports, policy)
     quotes = await _observe_prices(batch, ports)
     planning = PlanningPolicy(
-        sizing=SizingPolicy(capital=request.capital, max_position_size=request.max_position_size),
+        sizing=SizingPolicy(request.capital, request.max_position_size, policy.sizing),
         limits=policy.limits,
     )
     snapshot = Snapshot(
