@@ -256,6 +256,19 @@ MUTANTS = (
         first=FaultKind.ANSWER_LOST,
     ),
     Mutant(
+        "unnumbered_deferral",
+        "a late twin of a commit puts back no order that is on the wire",
+        "paced",
+        (
+            Change(
+                f"{CORE}/holding.py",
+                "        return None if self.latch is None else self.number_claim(())\n",
+                "        return None\n",
+            ),
+        ),
+        first=FaultKind.ECHO,
+    ),
+    Mutant(
         "no_deadline_to_an_operator",
         "what stays in doubt is left to an operator in time",
         "one run",

@@ -17,6 +17,7 @@ class FaultKind(StrEnum):
     ANSWER_LOST = "done, and the answer lost"
     LOST = "not done, and not known whether"
     TWICE = "delivered twice"
+    ECHO = "done, and its late twin delivered long after"
     STALL = "the caller stands still before it"
     LATE = "done long after the caller gave up"
     DEFERRED = "the gateway wants to be asked later"
@@ -62,7 +63,14 @@ EVENTS = frozenset(
 )
 
 _OF_EVERY_CALL = (_K.REFUSED, _K.STALL, _K.CRASH_BEFORE)
-_OF_WRITES = (*_OF_EVERY_CALL, _K.ANSWER_LOST, _K.LOST, _K.TWICE, _K.CRASH_AFTER)
+_OF_WRITES = (
+    *_OF_EVERY_CALL,
+    _K.ANSWER_LOST,
+    _K.LOST,
+    _K.TWICE,
+    _K.ECHO,
+    _K.CRASH_AFTER,
+)
 _OF_ORDERS = (*_OF_WRITES, _K.LATE, _K.DEFERRED, _K.BLOCKED)
 
 WRITES = {

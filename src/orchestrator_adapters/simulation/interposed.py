@@ -27,6 +27,8 @@ Second = TypeVar("Second")
 
 STALL_SECONDS = 45.0
 LATE_SECONDS = 25.0
+# Beyond the pause that a gateway asks for, and before whoever stands still goes on.
+ECHO_SECONDS = 2.0
 
 
 class _InTurn:
@@ -75,6 +77,10 @@ class Surroundings(Protocol):
         """Learn that the bytes of an order leave."""
         ...
 
+    def echo(self, call: Call, perform: Callable[[], Awaitable[object]]) -> None:
+        """Let a call that was made be made once more, after `ECHO_SECONDS`."""
+        ...
+
     def deliver_late(self, intent: OrderIntent, seconds: float) -> None:
         """Let an order that has left arrive after that long."""
         ...
@@ -113,6 +119,8 @@ class Boundary:
             self._note(error)
             raise
         self.world.note_call(self.process, call, answer)
+        if kind is FaultKind.ECHO:
+            self.world.echo(call, perform)
         if kind is FaultKind.CRASH_AFTER:
             await self.world.loop.die()
         if kind is FaultKind.ANSWER_LOST:
@@ -207,6 +215,8 @@ class InterposedSink:
         if kind is FaultKind.TWICE:
             await self.inner.submit([intent], deadline=deadline)
         [outcome] = await self.inner.submit([intent], deadline=deadline)
+        if kind is FaultKind.ECHO:
+            world.deliver_late(intent, ECHO_SECONDS)
         world.note_call(self.boundary.process, Call("orders", "submit"), outcome)
         if kind is FaultKind.CRASH_AFTER:
             await world.loop.die()

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 
 from attrs import evolve
 
+from orchestrator_adapters.memory.orders import Behaviour
 from orchestrator_adapters.simulation.loop import Actor
 from orchestrator_adapters.simulation.world import POLICY, World
+from orchestrator_core.identifiers import Symbol
 
 Scenario = Callable[[], World]
 
@@ -19,6 +21,16 @@ IMPATIENT = evolve(POLICY, owner_wait_seconds=0.0)
 def one_run() -> World:
     """Return a world in which a client asks one of two replicas for a run of three orders."""
     world = World()
+    first = world.start_replica()
+    world.start_replica()
+    world.ask(first)
+    return world
+
+
+def paced() -> World:
+    """Return a world in which the gateway wants the first order later."""
+    world = World(weights=TWO_SIDES)
+    world.gateway.script(Symbol("A"), [Behaviour.DEFER])
     first = world.start_replica()
     world.start_replica()
     world.ask(first)
@@ -82,6 +94,7 @@ def _ask_whoever_lives(world: World) -> None:
 
 SWEPT: Mapping[str, Scenario] = {
     "one run": one_run,
+    "paced": paced,
     "asked again": asked_again,
     "adopting": adopting,
     "engaged": engaged,

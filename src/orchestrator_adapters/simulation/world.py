@@ -1,6 +1,7 @@
 """A trading desk in simulation: stores, gateway, replicas, clients and operators."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -14,6 +15,7 @@ from orchestrator_adapters.simulation import people
 from orchestrator_adapters.simulation.checker import Checker, waits_only_for
 from orchestrator_adapters.simulation.faults import FaultKind
 from orchestrator_adapters.simulation.interposed import (
+    ECHO_SECONDS,
     Boundary,
     InterposedSink,
     InTurn,
@@ -24,6 +26,7 @@ from orchestrator_adapters.simulation.stores import PRICE, MovingPrices, SharedS
 from orchestrator_core.commits import IdempotencyKey
 from orchestrator_core.driver import run_sync
 from orchestrator_core.engaging import disengage, engage, initialise
+from orchestrator_core.errors import OrchestratorError
 from orchestrator_core.identifiers import RunId, StrategyId, Symbol
 from orchestrator_core.kill_switch import Disengagement, Engagement
 from orchestrator_core.lifecycle import OrderState
@@ -239,6 +242,17 @@ class World:
         self.loop.trace(process.name, "post", intent.client_order_id)
         self.checker.see_post(intent)
 
+    def echo(self, call: Call, perform: Callable[[], Awaitable[object]]) -> None:
+        """Let a store be given once more, later, what it was given before."""
+
+        def arrive() -> None:
+            self.loop.trace("network", "echo", call)
+            # Nobody hears what the store says to it.
+            with suppress(OrchestratorError):
+                run_sync(_made(perform))
+
+        self.loop.later(ECHO_SECONDS, arrive)
+
     def deliver_late(self, intent: OrderIntent, seconds: float) -> None:
         """Let an order arrive after that long."""
         self.checker.on_the_way.append(intent.client_order_id)
@@ -362,6 +376,10 @@ class World:
             policy = evolve(self.policy, strategy_id=self.runs.strategy_of(order.run_id))
             run_sync(resolve_order(resolution, ports=self._plain_ports(), policy=policy))
         return len(waiting)
+
+
+async def _made(perform: Callable[[], Awaitable[object]]) -> object:
+    return await perform()
 
 
 def a_request(
