@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from attrs import frozen
 
+from orchestrator_core.identifiers import Symbol
 from orchestrator_core.model import OrderIntent
 from orchestrator_core.money import multiply
 
@@ -17,6 +18,8 @@ from orchestrator_core.money import multiply
 class DenialCode(StrEnum):
     """Which control denied an order."""
 
+    RESTRICTED_SYMBOL = "RESTRICTED_SYMBOL"
+    SYMBOL_NOT_ALLOWED = "SYMBOL_NOT_ALLOWED"
     MAX_ORDER_QTY = "MAX_ORDER_QTY"
     MAX_ORDER_NOTIONAL = "MAX_ORDER_NOTIONAL"
 
@@ -26,6 +29,8 @@ class Limits:
     """The bounds in force.
 
     Attributes:
+        restricted_symbols: Symbols that are never traded.
+        allowed_symbols: The only symbols that are traded; None leaves it open.
         max_order_qty: Shares an order; None leaves it open.
         max_order_notional: Account currency an order; None leaves it open.
         max_signal_weight: |weight| of one signal.
@@ -34,6 +39,8 @@ class Limits:
         max_price_lead_seconds: How far a price's time may run ahead of our clock.
     """
 
+    restricted_symbols: frozenset[Symbol] = frozenset()
+    allowed_symbols: frozenset[Symbol] | None = None
     max_order_qty: int | None = None
     max_order_notional: Decimal | None = None
     max_signal_weight: Decimal = Decimal(1)
@@ -51,6 +58,21 @@ class Denial:
 
     def __str__(self) -> str:
         return " ".join([str(self.code), *(f"{name}={value}" for name, value in self.figures)])
+
+
+def deny_restricted(intent: OrderIntent, _price: Decimal, limits: Limits) -> Denial | None:
+    """Deny an order in a symbol that is restricted, allowed or not."""
+    if intent.symbol not in limits.restricted_symbols:
+        return None
+    return Denial(DenialCode.RESTRICTED_SYMBOL, (("symbol", intent.symbol),))
+
+
+def deny_not_allowed(intent: OrderIntent, _price: Decimal, limits: Limits) -> Denial | None:
+    """Deny an order in a symbol that is not on the list of those allowed, where there is one."""
+    allowed = limits.allowed_symbols
+    if allowed is None or intent.symbol in allowed:
+        return None
+    return Denial(DenialCode.SYMBOL_NOT_ALLOWED, (("symbol", intent.symbol),))
 
 
 def deny_excess_qty(intent: OrderIntent, _price: Decimal, limits: Limits) -> Denial | None:
@@ -76,7 +98,12 @@ def deny_excess_notional(intent: OrderIntent, price: Decimal, limits: Limits) ->
 
 OrderCheck = Callable[[OrderIntent, Decimal, Limits], Denial | None]
 
-ORDER_CHECKS: tuple[OrderCheck, ...] = (deny_excess_qty, deny_excess_notional)
+ORDER_CHECKS: tuple[OrderCheck, ...] = (
+    deny_restricted,
+    deny_not_allowed,
+    deny_excess_qty,
+    deny_excess_notional,
+)
 
 
 def first_denial(intent: OrderIntent, price: Decimal, limits: Limits) -> Denial | None:

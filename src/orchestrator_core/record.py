@@ -7,7 +7,7 @@ was touched. `FORMAT` names the form that is written; a reader refuses those tha
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -218,8 +218,10 @@ def _decode_rules(encoded: Mapping[str, Any] | None) -> SizingRules:
 
 
 def _encode_limits(limits: Limits) -> Json:
-    notional = limits.max_order_notional
+    notional, allowed = limits.max_order_notional, limits.allowed_symbols
     return {
+        "restricted_symbols": sorted(limits.restricted_symbols),
+        "allowed_symbols": None if allowed is None else sorted(allowed),
         "max_order_qty": limits.max_order_qty,
         "max_order_notional": None if notional is None else str(notional),
         "max_signal_weight": str(limits.max_signal_weight),
@@ -230,8 +232,11 @@ def _encode_limits(limits: Limits) -> Json:
 
 
 def _decode_limits(encoded: Mapping[str, Any]) -> Limits:
-    notional = encoded["max_order_notional"]
+    # A record that was made before a control came to be was planned without it.
+    notional, allowed = encoded["max_order_notional"], encoded.get("allowed_symbols")
     return Limits(
+        restricted_symbols=_symbols(encoded.get("restricted_symbols", ())),
+        allowed_symbols=None if allowed is None else _symbols(allowed),
         max_order_qty=encoded["max_order_qty"],
         max_order_notional=None if notional is None else Decimal(notional),
         max_signal_weight=Decimal(encoded["max_signal_weight"]),
@@ -239,3 +244,7 @@ def _decode_limits(encoded: Mapping[str, Any]) -> Limits:
         max_price_age_seconds=float(encoded["max_price_age_seconds"]),
         max_price_lead_seconds=float(encoded["max_price_lead_seconds"]),
     )
+
+
+def _symbols(texts: Iterable[str]) -> frozenset[Symbol]:
+    return frozenset(map(Symbol, texts))

@@ -31,6 +31,7 @@ from orchestrator_entrypoints.variables import (
     parse_lots,
     parse_peer_url,
     parse_plain_name,
+    parse_symbol_list,
     seconds_from,
     variable,
 )
@@ -182,6 +183,15 @@ class Settings:
         parse_bool,
         "Spend the cash that rounding left on further whole lots, inside every limit",
         default="false",
+    )
+    restricted_symbols: frozenset[Symbol] = variable(
+        "RESTRICTED_SYMBOLS",
+        parse_symbol_list,
+        "Symbols that are never traded, as `GME,BRK.B`; their orders are denied",
+        default="",
+    )
+    allowed_symbols: frozenset[Symbol] | None = variable(
+        "ALLOWED_SYMBOLS", parse_symbol_list, "The only symbols that are traded; unset: all"
     )
     max_order_qty: int | None = variable(
         "MAX_ORDER_QTY", integer_from(least=1), "Shares an order; more is denied"

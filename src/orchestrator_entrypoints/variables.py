@@ -85,6 +85,17 @@ def parse_lots(text: str) -> Mapping[Symbol, int]:
     return lots
 
 
+def parse_symbol_list(text: str) -> frozenset[Symbol]:
+    """Return the symbols of a text such as `AAPL,BRK.B`; empty: none."""
+    parts = [part for part in text.split(",") if part.strip()]
+    if text and not parts:
+        raise ValueError("expected symbols, commas between")
+    try:
+        return frozenset(parse_symbol(part) for part in parts)
+    except InvalidRequest as error:
+        raise ValueError(f"expected symbols, commas between: {error.problem}") from None
+
+
 def parse_plain_name(text: str) -> str:
     """Return printable ASCII of at most 128 characters."""
     try:
@@ -168,6 +179,8 @@ def show_plain(value: object) -> str:
         return f"{value:g}"
     if isinstance(value, Mapping):
         return ",".join(f"{name}={each}" for name, each in value.items()) or "unset"
+    if isinstance(value, frozenset):
+        return ",".join(sorted(value)) or "unset"
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 

@@ -121,6 +121,8 @@ def run_policy(settings: Settings) -> RunPolicy:
         environment=settings.environment,
         strategy_id=StrategyId(settings.strategy_id),
         limits=Limits(
+            restricted_symbols=settings.restricted_symbols,
+            allowed_symbols=settings.allowed_symbols,
             max_order_qty=settings.max_order_qty,
             max_order_notional=settings.max_order_notional,
             max_signal_weight=settings.max_signal_weight,

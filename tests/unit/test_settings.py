@@ -240,3 +240,17 @@ def test_a_lot_that_is_none_is_refused(text: str) -> None:
 def test_a_buffer_that_is_no_fraction_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^CASH_BUFFER: expected a fraction"):
         read_settings({"CASH_BUFFER": text})
+
+
+def test_symbols_are_read_and_shown_as_a_list() -> None:
+    settings = read_settings({"RESTRICTED_SYMBOLS": "gme, BRK.B,"})
+    assert settings.restricted_symbols == {"BRK.B", "GME"}
+    assert settings.shown()["RESTRICTED_SYMBOLS"] == "BRK.B,GME"
+    assert (settings.allowed_symbols, settings.shown()["ALLOWED_SYMBOLS"]) == (None, "unset")
+
+
+@pytest.mark.parametrize("name", ["RESTRICTED_SYMBOLS", "ALLOWED_SYMBOLS"])
+@pytest.mark.parametrize("text", [",", "A A", "AAPL;MSFT"])
+def test_a_list_of_symbols_that_is_none_is_refused(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name}: expected symbols"):
+        read_settings({name: text})

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator_core.halting import read_switch
-from orchestrator_core.identifiers import ClientOrderId, TradingMode
+from orchestrator_core.identifiers import ClientOrderId, Symbol, TradingMode
 from orchestrator_core.kill_switch import Halted, Trading
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.settings import SettingsError, read_settings
@@ -100,6 +100,8 @@ def test_the_policies_are_those_of_the_settings() -> None:
             "MAX_CAPITAL": "9000",
             "MAX_POSITION_SIZE": "100",
             "MAX_POSITION_SIZE_CEILING": "300",
+            "RESTRICTED_SYMBOLS": "GME, amc",
+            "ALLOWED_SYMBOLS": "AAPL",
             "MAX_ORDER_QTY": "7",
             "MAX_ORDER_NOTIONAL": "800",
             "MAX_SIGNAL_WEIGHT": "0.5",
@@ -123,6 +125,8 @@ def test_the_policies_are_those_of_the_settings() -> None:
         "prod",
         TradingMode.LIVE,
     )
+    assert policy.limits.restricted_symbols == {"AMC", "GME"}
+    assert policy.limits.allowed_symbols == frozenset({Symbol("AAPL")})
     assert (policy.limits.max_order_qty, policy.limits.max_order_notional) == (7, Decimal(800))
     assert (policy.limits.max_signal_weight, policy.limits.max_side_weight) == (
         Decimal("0.5"),
