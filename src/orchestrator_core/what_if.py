@@ -26,6 +26,7 @@ class Changes:
     Attributes:
         capital: Account currency; None leaves it.
         max_position_size: Cap on one position's notional, account currency; None leaves it.
+        rules: Fields of `SizingRules` by name.
         limits: Fields of `Limits` by name.
         prices: Account currency per share, as of the decision.
         weights: Fractions of capital.
@@ -33,6 +34,7 @@ class Changes:
 
     capital: Decimal | None = None
     max_position_size: Decimal | None = None
+    rules: Mapping[str, Any] = field(factory=dict, hash=False)
     limits: Mapping[str, Any] = field(factory=dict, hash=False)
     prices: Mapping[Symbol, Decimal] = field(factory=dict, hash=False)
     weights: Mapping[Symbol, float] = field(factory=dict, hash=False)
@@ -56,14 +58,17 @@ def what_if(snapshot: Snapshot, changes: Changes) -> WhatIf:
     """Plan a snapshot as it is, and once more with the changes.
 
     Raises:
-        InvalidRequest: A symbol is changed that the run had no signal of.
+        InvalidRequest: The run had no signal of a changed symbol, or a rule is out of bounds.
     """
     known = {signal.symbol for signal in snapshot.batch.signals}
     for name, symbols in (("price", changes.prices), ("weight", changes.weights)):
         for symbol in symbols:
             if symbol not in known:
                 raise InvalidRequest(name, f"the run has no signal of {symbol}")
-    changed = _change(snapshot, changes)
+    try:
+        changed = _change(snapshot, changes)
+    except ValueError as problem:
+        raise InvalidRequest("set", str(problem)) from None
     try:
         check_batch(changed.batch, changed.request, changed.policy.limits)
         refusal = None
@@ -87,7 +92,12 @@ def _change(snapshot: Snapshot, changes: Changes) -> Snapshot:
         request=evolve(request, capital=capital, max_position_size=cap),
         policy=evolve(
             snapshot.policy,
-            sizing=evolve(sizing, capital=capital, max_position_size=cap),
+            sizing=evolve(
+                sizing,
+                capital=capital,
+                max_position_size=cap,
+                rules=evolve(sizing.rules, **changes.rules),
+            ),
             limits=evolve(snapshot.policy.limits, **changes.limits),
         ),
         batch=evolve(

@@ -210,7 +210,7 @@ def _add_what_if(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="capital, max_position_size, or a limit such as max_order_qty",
+        help="capital, max_position_size, cash_buffer, max_order_qty, and their like",
     )
     what_if.add_argument(
         "--price", dest="prices", action="append", default=[], metavar="SYMBOL=PRICE"

@@ -225,6 +225,8 @@ def test_nothing_that_could_send_is_constructed(
         ["--set", "colour=red"],
         ["--set", "capital"],
         ["--set", "max_order_qty=1.5"],
+        ["--set", "cash_buffer=1"],
+        ["--set", "spends_leftover=yes"],
         ["--price", "KO=0"],
         ["--price", "TSLA=1"],
         ["--weight", "KO=nan"],

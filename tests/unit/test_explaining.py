@@ -163,9 +163,20 @@ def test_what_if_plans_with_the_changes_and_leaves_the_rest() -> None:
     assert (after.intent.side, after.intent.qty) == ("sell", 10)
     assert str(after.denial) == "MAX_ORDER_QTY qty=10 limit=9"
     assert found.refusal is None
+    assert found.changed.request.capital == found.changed.policy.sizing.capital == 10_000
     unchanged = what_if(snapshot, Changes())
     assert unchanged.changed == snapshot
     assert unchanged.before == unchanged.after
+
+
+def test_what_if_changes_how_shares_are_rounded() -> None:
+    changes = Changes(rules={"cash_buffer": Decimal("0.9"), "min_order_notional": Decimal(9_999)})
+    [after] = what_if(one(), changes).after.decisions
+    assert after.sizing is not None
+    assert after.sizing.target_notional == Decimal(2_500)
+    assert after.skip == "notional_below_minimum"
+    with pytest.raises(InvalidRequest, match="cash_buffer"):
+        what_if(one(), Changes(rules={"cash_buffer": Decimal(1)}))
 
 
 def test_what_if_tells_of_signals_that_a_run_would_refuse() -> None:

@@ -3,6 +3,8 @@
 from datetime import timedelta
 from uuid import uuid4
 
+from attrs import evolve
+
 from orchestrator_adapters.conformance.run_cases import (
     END,
     START,
@@ -17,11 +19,13 @@ from orchestrator_adapters.conformance.run_cases import (
     started,
 )
 from orchestrator_adapters.conformance.run_stage import RunStage
+from orchestrator_core.commits import PlanRecord
 from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.limits import Limits
-from orchestrator_core.model import Signal
+from orchestrator_core.model import NoQuote, Signal
 from orchestrator_core.orders import order_of
+from orchestrator_core.planning import plan_orders
 from orchestrator_core.ports import RunRepository
 from orchestrator_core.record import canonical_json, content_hash, encode_snapshot
 from orchestrator_core.replay import PlanRow, RecordFilter, StoredRecord, Verdict, replay
@@ -102,6 +106,7 @@ class RecordCases:
             ):
                 assert len(page) <= limit
                 found += page
+                assert len(found) <= len(expected)
             assert [(each.started_at, each.run_id) for each in found] == expected
             assert found == [await stage.runs.get_record(each.run_id) for each in found]
 
@@ -146,6 +151,10 @@ async def _run_of_every_kind(runs: RunRepository) -> StartedRun:
         limits=Limits(max_order_qty=9_000),
         metadata={"words": "“quoted” 東京", "number": 1e22, "deep": {"null": None}},
     )
+    # Another's words, of which no database stores every one.
+    unpriced = NoQuote(opening.request.symbols[4], "a\x00b\ud800 東京")
+    snapshot = evolve(record.snapshot, quotes=(*record.snapshot.quotes, unpriced))
+    record = PlanRecord(snapshot, plan_orders(snapshot, snapshot.policy))
     return await started(runs, opening=opening, record=record)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator_core.explaining import explain
 from orchestrator_core.identifiers import Symbol, parse_symbol
 from orchestrator_core.model import Quote
-from orchestrator_core.money import multiply, parse_money
+from orchestrator_core.money import ZERO, multiply, parse_money
 from orchestrator_core.orders import order_of
 from orchestrator_core.planning import SizingDecision, Snapshot
 from orchestrator_core.ports import RunRepository
@@ -45,6 +45,16 @@ def _weight(text: str) -> float:
     return value
 
 
+def _from_zero(text: str) -> Decimal:
+    return ZERO if text == "0" else parse_money(text)
+
+
+def _truth(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError(f"expected true or false, got {text[:60]!r}")
+    return text == "true"
+
+
 def _seconds(text: str) -> float:
     value = _weight(text)
     if value < 0:
@@ -55,6 +65,11 @@ def _seconds(text: str) -> float:
 _SIZES: Mapping[str, Callable[[str], Decimal]] = {
     "capital": parse_money,
     "max_position_size": parse_money,
+}
+_RULES: Mapping[str, Callable[[str], Any]] = {
+    "min_order_notional": _from_zero,
+    "cash_buffer": _from_zero,
+    "spends_leftover": _truth,
 }
 _LIMITS: Mapping[str, Callable[[str], Any]] = {
     "max_order_qty": _whole,
@@ -88,13 +103,14 @@ def show_what_if(arguments: argparse.Namespace, console: Console) -> int:
 def _changes(arguments: argparse.Namespace) -> Changes:
     settings = dict(_pairs(arguments.settings, "--set"))
     for name in settings:
-        if name not in _SIZES and name not in _LIMITS:
-            known = ", ".join([*_SIZES, *_LIMITS])
+        if name not in {**_SIZES, **_RULES, **_LIMITS}:
+            known = ", ".join([*_SIZES, *_RULES, *_LIMITS])
             raise CommandFailure(f"--set: {name[:60]!r} is none of {known}", ExitCode.USAGE)
     sizes = _taken(settings, _SIZES)
     changes = Changes(
         capital=sizes.get("capital"),
         max_position_size=sizes.get("max_position_size"),
+        rules=_taken(settings, _RULES),
         limits=_taken(settings, _LIMITS),
         prices=_by_symbol(arguments.prices, "--price", parse_money),
         weights=_by_symbol(arguments.weights, "--weight", _weight),
