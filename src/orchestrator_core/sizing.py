@@ -16,6 +16,11 @@ from orchestrator_core.money import EXACT, ZERO, multiply, whole_quotient
 
 ONE = Decimal(1)
 
+# A weight may be the smallest float there is: what it leaves beside a price, or beside what other
+# weights leave, has more digits than any product has.
+REMAINDERS = EXACT.copy()
+REMAINDERS.prec = 500
+
 
 def _require_fraction(_instance: object, attribute: "Attribute[Decimal]", value: Decimal) -> None:
     if not (value.is_finite() and 0 <= value < 1):
@@ -128,4 +133,4 @@ def size_position(weight: Decimal, price: Decimal, policy: SizingPolicy, *, lot:
 
 def shortfall(sizing: Sizing, price: Decimal) -> Decimal:
     """Return what the shares cost less than the capped notional; below zero once they cost more."""
-    return EXACT.subtract(sizing.capped_notional, multiply(price, sizing.shares))
+    return REMAINDERS.subtract(sizing.capped_notional, multiply(price, sizing.shares))

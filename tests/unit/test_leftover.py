@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,13 @@ from orchestrator_core.leftover import Rounded, spend_leftover
 from orchestrator_core.limits import Limits
 from orchestrator_core.money import ZERO, decimal_of
 from orchestrator_core.planning import OrderPlan, plan_orders
-from orchestrator_core.sizing import SizingPolicy, SizingRules, shortfall, size_position
+from orchestrator_core.sizing import (
+    REMAINDERS,
+    SizingPolicy,
+    SizingRules,
+    shortfall,
+    size_position,
+)
 from tests.unit.builders import a_policy, a_quote, a_signal, a_snapshot
 
 CAPITAL = Decimal(10_000)
@@ -145,3 +152,19 @@ def test_the_order_of_signals_does_not_matter(
 def test_a_weight_that_enters_as_a_float_is_exact() -> None:
     sizing = size_position(decimal_of(0.29), Decimal(100), SizingPolicy(CAPITAL, CAPITAL))
     assert shortfall(sizing, Decimal(100)) == 0
+
+
+@pytest.mark.parametrize("weight", [5e-324, 2.2250738585072014e-308, 3.2386200331233012e-168])
+def test_the_smallest_weight_there_is_leaves_what_it_leaves(weight: float) -> None:
+    rules = SizingRules(spends_leftover=True)
+    base = a_policy()
+    policy = evolve(base, sizing=evolve(base.sizing, rules=rules))
+    weights, prices = [0.12345678901234567, weight], ["0.1234567890123456789012345", "0.0001"]
+    signals = [a_signal(f"S{n}", each) for n, each in enumerate(weights)]
+    quotes = [a_quote(f"S{n}", price) for n, price in enumerate(prices)]
+    first, second = plan_orders(a_snapshot(signals, quotes, policy=policy), policy).decisions
+    assert first.sizing is not None
+    assert second.sizing is not None
+    left = shortfall(first.sizing, Decimal(prices[0]))
+    left = REMAINDERS.add(left, shortfall(second.sizing, Decimal(prices[1])))
+    assert 0 <= left < Decimal(prices[1])
