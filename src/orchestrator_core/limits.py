@@ -1,7 +1,8 @@
 """Pre-trade controls: each a named check that yields a coded denial.
 
 A check is a pure function of one order, its price and the limits. It answers None, or a `Denial`
-that carries the figures compared. The first denial of `ORDER_CHECKS` stands.
+that carries the figures compared. The first denial of `ORDER_CHECKS` stands. What a run sends as a
+whole is judged after that: see `baskets`.
 """
 
 from collections.abc import Callable
@@ -16,12 +17,29 @@ from orchestrator_core.money import multiply
 
 
 class DenialCode(StrEnum):
-    """Which control denied an order."""
+    """Which control denied an order, alone or with the whole of its run."""
 
     RESTRICTED_SYMBOL = "RESTRICTED_SYMBOL"
     SYMBOL_NOT_ALLOWED = "SYMBOL_NOT_ALLOWED"
     MAX_ORDER_QTY = "MAX_ORDER_QTY"
     MAX_ORDER_NOTIONAL = "MAX_ORDER_NOTIONAL"
+    MAX_ORDERS_A_RUN = "MAX_ORDERS_A_RUN"
+    MAX_BASKET_LONG = "MAX_BASKET_LONG"
+    MAX_BASKET_SHORT = "MAX_BASKET_SHORT"
+    MAX_BASKET_GROSS = "MAX_BASKET_GROSS"
+    MAX_BASKET_NET = "MAX_BASKET_NET"
+
+
+# An order denied by one of these was denied with all others of its run.
+BASKET_CODES = frozenset(
+    {
+        DenialCode.MAX_ORDERS_A_RUN,
+        DenialCode.MAX_BASKET_LONG,
+        DenialCode.MAX_BASKET_SHORT,
+        DenialCode.MAX_BASKET_GROSS,
+        DenialCode.MAX_BASKET_NET,
+    }
+)
 
 
 @frozen
@@ -33,6 +51,11 @@ class Limits:
         allowed_symbols: The only symbols that are traded; None leaves it open.
         max_order_qty: Shares an order; None leaves it open.
         max_order_notional: Account currency an order; None leaves it open.
+        max_orders_a_run: Orders that one run sends; None leaves it open.
+        max_basket_long: Account currency that one run buys for; None leaves it open.
+        max_basket_short: Account currency that one run sells for; None leaves it open.
+        max_basket_gross: The two together; None leaves it open.
+        max_basket_net: How far one may be beyond the other; None leaves it open.
         max_signal_weight: |weight| of one signal.
         max_side_weight: Sum of the long, and of the short weights of one batch.
         max_price_age_seconds: Oldest price that may be traded on.
@@ -43,10 +66,23 @@ class Limits:
     allowed_symbols: frozenset[Symbol] | None = None
     max_order_qty: int | None = None
     max_order_notional: Decimal | None = None
+    max_orders_a_run: int | None = None
+    max_basket_long: Decimal | None = None
+    max_basket_short: Decimal | None = None
+    max_basket_gross: Decimal | None = None
+    max_basket_net: Decimal | None = None
     max_signal_weight: Decimal = Decimal(1)
     max_side_weight: Decimal = Decimal(1)
     max_price_age_seconds: float = 30.0
     max_price_lead_seconds: float = 5.0
+
+    @property
+    def has_basket_bounds(self) -> bool:
+        """Whether any control looks at a run's orders as a whole."""
+        bounds = (self.max_orders_a_run, self.max_basket_long, self.max_basket_short)
+        return any(
+            each is not None for each in (*bounds, self.max_basket_gross, self.max_basket_net)
+        )
 
 
 @frozen

@@ -10,9 +10,10 @@ from enum import StrEnum
 
 from attrs import evolve, frozen
 
+from orchestrator_core.baskets import basket_of, first_basket_denial
 from orchestrator_core.identifiers import Decision, Symbol
 from orchestrator_core.leftover import Rounded, spend_leftover
-from orchestrator_core.limits import Denial, Limits, first_denial
+from orchestrator_core.limits import BASKET_CODES, Denial, Limits, first_denial
 from orchestrator_core.model import NoQuote, OrderIntent, Quote, Side, Signal, SignalBatch
 from orchestrator_core.money import decimal_of, multiply
 from orchestrator_core.requests import RunRequest
@@ -71,7 +72,7 @@ class SizingDecision:
         intent: The order; present also when it was denied or is not to be sent.
         skip: Why nothing is sent.
         skip_detail: What was wrong, for `PRICE_UNAVAILABLE`.
-        denial: The control that denied the order.
+        denial: The control that denied the order, alone or with its whole basket.
     """
 
     signal: Signal
@@ -99,6 +100,14 @@ class OrderPlan:
         """The orders to be sent, in the order of sending: see `sending_order`."""
         return sending_order(self.decisions)
 
+    @property
+    def refusal(self) -> Denial | None:
+        """The denial of all orders together; None where each was judged for itself."""
+        for decision in self.decisions:
+            if decision.denial is not None and decision.denial.code in BASKET_CODES:
+                return decision.denial
+        return None
+
 
 def price_problem(as_of: datetime, now: datetime, limits: Limits) -> str | None:
     """Say why a price of that time may not be traded on now, or return None.
@@ -114,15 +123,22 @@ def price_problem(as_of: datetime, now: datetime, limits: Limits) -> str | None:
 
 
 def plan_orders(snapshot: Snapshot, policy: PlanningPolicy) -> OrderPlan:
-    """Derive the plan: one decision a signal, in the signals' order."""
+    """Derive the plan: one decision a signal, in the signals' order.
+
+    Orders are denied one by one; what is left is the basket, which is judged as a whole: one denial
+    denies all of it. The leftover pass is undone where the basket is refused with what it added.
+    """
     quotes = {quote.symbol: quote for quote in snapshot.quotes}
     sized = [
         _size(signal, quotes.get(signal.symbol), snapshot, policy)
         for signal in snapshot.batch.signals
     ]
-    if policy.sizing.rules.spends_leftover:
-        sized = _spend_leftover(sized, snapshot, policy)
-    return OrderPlan(tuple(_decide(decision, snapshot, policy) for decision in sized))
+    spends = policy.sizing.rules.spends_leftover
+    spent = _spend_leftover(sized, snapshot, policy) if spends else sized
+    decided, denial = _decide_together(spent, snapshot, policy)
+    if spends and denial is not None:
+        decided, denial = _decide_together(sized, snapshot, policy)
+    return OrderPlan(tuple(_end(decision, denial, snapshot) for decision in decided))
 
 
 def _size(
@@ -160,6 +176,32 @@ def _spend_leftover(
     return [evolve(each, sizing=sizings.get(each.signal.symbol)) for each in sized]
 
 
+def _decide_together(
+    sized: Iterable[SizingDecision], snapshot: Snapshot, policy: PlanningPolicy
+) -> tuple[list[SizingDecision], Denial | None]:
+    """Return the decisions, and why the orders among them are refused as a whole, if they are."""
+    decided = [_decide(decision, snapshot, policy) for decision in sized]
+    if not policy.limits.has_basket_bounds:
+        return decided, None
+    basket = basket_of(
+        (decision.intent, decision.quote.price)
+        for decision in decided
+        if decision.intent is not None
+        and decision.denial is None
+        and isinstance(decision.quote, Quote)
+    )
+    return decided, first_basket_denial(basket, policy.limits)
+
+
+def _end(decided: SizingDecision, denial: Denial | None, snapshot: Snapshot) -> SizingDecision:
+    """Return the decision with what holds back every order of the run, if anything does."""
+    if decided.intent is None or decided.denial is not None:
+        return decided
+    if denial is not None:
+        return evolve(decided, denial=denial)
+    return evolve(decided, skip=SkipReason.DRY_RUN) if snapshot.request.dry_run else decided
+
+
 def _decide(sized: SizingDecision, snapshot: Snapshot, policy: PlanningPolicy) -> SizingDecision:
     """Return the decision with its order, or with why there is none."""
     sizing, quote = sized.sizing, sized.quote
@@ -170,9 +212,7 @@ def _decide(sized: SizingDecision, snapshot: Snapshot, policy: PlanningPolicy) -
     if multiply(quote.price, sizing.shares) < policy.sizing.rules.min_order_notional:
         return evolve(sized, skip=SkipReason.LESS_THAN_MINIMUM)
     intent = _intend(sized.signal.symbol, sizing, snapshot.decision)
-    denial = first_denial(intent, quote.price, policy.limits)
-    skip = SkipReason.DRY_RUN if snapshot.request.dry_run and denial is None else None
-    return evolve(sized, intent=intent, skip=skip, denial=denial)
+    return evolve(sized, intent=intent, denial=first_denial(intent, quote.price, policy.limits))
 
 
 def _intend(symbol: Symbol, sizing: Sizing, decision: Decision) -> OrderIntent:

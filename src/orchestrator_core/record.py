@@ -218,12 +218,17 @@ def _decode_rules(encoded: Mapping[str, Any] | None) -> SizingRules:
 
 
 def _encode_limits(limits: Limits) -> Json:
-    notional, allowed = limits.max_order_notional, limits.allowed_symbols
+    allowed = limits.allowed_symbols
     return {
         "restricted_symbols": sorted(limits.restricted_symbols),
         "allowed_symbols": None if allowed is None else sorted(allowed),
         "max_order_qty": limits.max_order_qty,
-        "max_order_notional": None if notional is None else str(notional),
+        "max_order_notional": _encode_bound(limits.max_order_notional),
+        "max_orders_a_run": limits.max_orders_a_run,
+        "max_basket_long": _encode_bound(limits.max_basket_long),
+        "max_basket_short": _encode_bound(limits.max_basket_short),
+        "max_basket_gross": _encode_bound(limits.max_basket_gross),
+        "max_basket_net": _encode_bound(limits.max_basket_net),
         "max_signal_weight": str(limits.max_signal_weight),
         "max_side_weight": str(limits.max_side_weight),
         "max_price_age_seconds": limits.max_price_age_seconds,
@@ -233,12 +238,17 @@ def _encode_limits(limits: Limits) -> Json:
 
 def _decode_limits(encoded: Mapping[str, Any]) -> Limits:
     # A record that was made before a control came to be was planned without it.
-    notional, allowed = encoded["max_order_notional"], encoded.get("allowed_symbols")
+    allowed = encoded.get("allowed_symbols")
     return Limits(
         restricted_symbols=_symbols(encoded.get("restricted_symbols", ())),
         allowed_symbols=None if allowed is None else _symbols(allowed),
         max_order_qty=encoded["max_order_qty"],
-        max_order_notional=None if notional is None else Decimal(notional),
+        max_order_notional=_decode_bound(encoded["max_order_notional"]),
+        max_orders_a_run=encoded.get("max_orders_a_run"),
+        max_basket_long=_decode_bound(encoded.get("max_basket_long")),
+        max_basket_short=_decode_bound(encoded.get("max_basket_short")),
+        max_basket_gross=_decode_bound(encoded.get("max_basket_gross")),
+        max_basket_net=_decode_bound(encoded.get("max_basket_net")),
         max_signal_weight=Decimal(encoded["max_signal_weight"]),
         max_side_weight=Decimal(encoded["max_side_weight"]),
         max_price_age_seconds=float(encoded["max_price_age_seconds"]),
@@ -248,3 +258,11 @@ def _decode_limits(encoded: Mapping[str, Any]) -> Limits:
 
 def _symbols(texts: Iterable[str]) -> frozenset[Symbol]:
     return frozenset(map(Symbol, texts))
+
+
+def _encode_bound(bound: Decimal | None) -> str | None:
+    return None if bound is None else str(bound)
+
+
+def _decode_bound(encoded: str | None) -> Decimal | None:
+    return None if encoded is None else Decimal(encoded)

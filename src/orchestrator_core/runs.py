@@ -1,6 +1,6 @@
 """A run as it is stored, and as it is listed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -9,7 +9,8 @@ from typing import Any
 from attrs import field, frozen
 
 from orchestrator_core.identifiers import RunId, StrategyId
-from orchestrator_core.lifecycle import RunStatus, Tally, run_status, tally_orders
+from orchestrator_core.lifecycle import OrderState, RunStatus, Tally, run_status, tally_orders
+from orchestrator_core.limits import BASKET_CODES
 from orchestrator_core.orders import Order
 from orchestrator_core.requests import RunRequest
 
@@ -21,6 +22,7 @@ class FailureKind(StrEnum):
     SIGNALS_REFUSED = "signals_refused"
     SIGNALS_MALFORMED = "signals_malformed"
     PRICES_UNAVAILABLE = "prices_unavailable"
+    BASKET_REFUSED = "basket_refused"
     GATEWAY_UNAVAILABLE = "gateway_unavailable"
     GATEWAY_UNSAFE = "gateway_unsafe"
     HALTED = "halted"
@@ -91,12 +93,36 @@ class Run:
             return self.recorded.status
         if self.orders is None:
             return RunStatus.RUNNING if self.failure is None else RunStatus.FAILED
-        return run_status(self.tally)
+        tally = self.tally
+        status = run_status(tally)
+        if status is RunStatus.COMPLETED and not tally.accepted and basket_refusal(self.orders):
+            # No order of it counts for anything, and yet it did not do what it was asked.
+            return RunStatus.FAILED
+        return status
+
+    @property
+    def cause(self) -> RunFailure | None:
+        """Why it could not do what it was asked: as recorded, else as its orders say."""
+        return self.failure or basket_refusal(self.orders or ())
 
     @property
     def duration_seconds(self) -> Decimal | None:
         """Seconds from start to completion; None while running."""
         return duration_between(self.started_at, self.completed_at)
+
+
+def basket_refusal(orders: Iterable[Order]) -> RunFailure | None:
+    """Return why a run's orders were denied as a whole; None where they were not.
+
+    The orders say it themselves, so that it is known of a run whose owner ended between the plan
+    and its close.
+    """
+    for order in orders:
+        if order.state is OrderState.DENIED and order.reason is not None:
+            code, _, _ = order.reason.partition(" ")
+            if code in BASKET_CODES:
+                return RunFailure(FailureKind.BASKET_REFUSED, order.reason)
+    return None
 
 
 def duration_between(started_at: datetime, completed_at: datetime | None) -> Decimal | None:

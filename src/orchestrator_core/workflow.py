@@ -85,6 +85,9 @@ async def _decide_and_send(
         try:
             record = await _decide(request, ports, policy)
             await WaveSender(holder).send(record)
+            denial = record.plan.refusal
+            if denial is not None:
+                failure = RunFailure(FailureKind.BASKET_REFUSED, str(denial))
         except _RunFailedError as failed:
             failure = failed.failure
         return await holder.close(failure)

@@ -80,8 +80,9 @@ def answer_run(
         explained: What explains it, where that was asked for.
     """
     headers = {} if asked_as in {None, run.run_id} else {"Idempotency-Replayed": "true"}
-    if run.failure is not None and run.status is RunStatus.FAILED:
-        failed = refuse(*_failed(run.run_id, run.failure))
+    cause = run.cause
+    if cause is not None and run.status is RunStatus.FAILED:
+        failed = refuse(*_failed(run.run_id, cause))
         return Answer(failed.status, failed.body, {**failed.headers, **headers})
     status = 202 if run.status is RunStatus.RUNNING else 200
     return Answer(status, result_of(run, explained), headers)
@@ -92,6 +93,7 @@ _FAILURES: dict[FailureKind, tuple[int, str]] = {
     FailureKind.SIGNALS_REFUSED: (400, "Signal Service refused the request"),
     FailureKind.SIGNALS_MALFORMED: (502, "Signal Service answered outside its contract"),
     FailureKind.PRICES_UNAVAILABLE: (503, "Prices unavailable"),
+    FailureKind.BASKET_REFUSED: (400, "Basket refused"),
     FailureKind.GATEWAY_UNAVAILABLE: (503, "Execution Gateway unavailable"),
     FailureKind.GATEWAY_UNSAFE: (503, "Execution Gateway not verified as safe"),
     FailureKind.HALTED: (503, "Trading halted"),
@@ -220,13 +222,14 @@ def result_of(run: Run, explained: Explained | None = None) -> OrchestrationResu
 def _outcome_of(run: Run, tally: Tally) -> RecordedOutcome:
     if run.recorded is not None:
         return run.recorded
+    cause = run.cause
     return RecordedOutcome(
         status=run.status,
         num_orders_submitted=tally.submitted,
         num_orders_accepted=tally.accepted,
         num_orders_rejected=tally.rejected,
         num_orders_filled=None if run.orders is None else tally.filled,
-        error_message=None if run.failure is None else _told(run.failure),
+        error_message=None if cause is None else _told(cause),
     )
 
 

@@ -199,6 +199,23 @@ class Settings:
     max_order_notional: Decimal | None = variable(
         "MAX_ORDER_NOTIONAL", parse_amount, "Worth of an order; more is denied"
     )
+    max_orders_a_run: int | None = variable(
+        "MAX_ORDERS_A_RUN", integer_from(least=1), "Orders of one run; beyond it none is sent"
+    )
+    max_basket_long: Decimal | None = variable(
+        "MAX_BASKET_LONG", parse_amount, "Worth of what one run buys; beyond it nothing is sent"
+    )
+    max_basket_short: Decimal | None = variable(
+        "MAX_BASKET_SHORT", parse_amount, "Worth of what one run sells; beyond it nothing is sent"
+    )
+    max_basket_gross: Decimal | None = variable(
+        "MAX_BASKET_GROSS", parse_amount, "The two together; beyond it nothing is sent"
+    )
+    max_basket_net: Decimal | None = variable(
+        "MAX_BASKET_NET",
+        parse_amount,
+        "How far one of the two may be beyond the other; beyond it nothing is sent",
+    )
     max_signal_weight: Decimal = variable(
         "MAX_SIGNAL_WEIGHT",
         parse_amount,

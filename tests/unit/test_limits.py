@@ -16,6 +16,11 @@ EVERY_LIMIT = Limits(
     allowed_symbols=frozenset({Symbol("AAPL"), Symbol("MSFT")}),
     max_order_qty=7,
     max_order_notional=Decimal("0.10"),
+    max_orders_a_run=5,
+    max_basket_long=Decimal("1000.50"),
+    max_basket_short=Decimal("2E+3"),
+    max_basket_gross=Decimal(2_500),
+    max_basket_net=Decimal(500),
 )
 
 

@@ -142,6 +142,7 @@ def test_a_run_of_the_replaced_service_is_shown_as_it_was_recorded() -> None:
         (FailureKind.SIGNALS_REFUSED, 400),
         (FailureKind.SIGNALS_MALFORMED, 502),
         (FailureKind.PRICES_UNAVAILABLE, 503),
+        (FailureKind.BASKET_REFUSED, 400),
         (FailureKind.GATEWAY_UNAVAILABLE, 503),
         (FailureKind.GATEWAY_UNSAFE, 503),
         (FailureKind.HALTED, 503),

@@ -104,6 +104,11 @@ def test_the_policies_are_those_of_the_settings() -> None:
             "ALLOWED_SYMBOLS": "AAPL",
             "MAX_ORDER_QTY": "7",
             "MAX_ORDER_NOTIONAL": "800",
+            "MAX_ORDERS_A_RUN": "8",
+            "MAX_BASKET_LONG": "1000",
+            "MAX_BASKET_SHORT": "2000",
+            "MAX_BASKET_GROSS": "2500",
+            "MAX_BASKET_NET": "500",
             "MAX_SIGNAL_WEIGHT": "0.5",
             "MAX_SIDE_WEIGHT": "2",
             "FAT_FINGER_MAX_PRICE_AGE_SECONDS": "9",
@@ -128,6 +133,11 @@ def test_the_policies_are_those_of_the_settings() -> None:
     assert policy.limits.restricted_symbols == {"AMC", "GME"}
     assert policy.limits.allowed_symbols == frozenset({Symbol("AAPL")})
     assert (policy.limits.max_order_qty, policy.limits.max_order_notional) == (7, Decimal(800))
+    assert policy.limits.max_orders_a_run == 8
+    assert policy.limits.max_basket_long == Decimal(1000)
+    assert policy.limits.max_basket_short == Decimal(2000)
+    assert policy.limits.max_basket_gross == Decimal(2500)
+    assert policy.limits.max_basket_net == Decimal(500)
     assert (policy.limits.max_signal_weight, policy.limits.max_side_weight) == (
         Decimal("0.5"),
         Decimal(2),
