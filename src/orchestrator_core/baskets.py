@@ -6,13 +6,15 @@ are not in them.
 """
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from decimal import Decimal
 
 from attrs import frozen
 
-from orchestrator_core.limits import Denial, DenialCode, Limits
+from orchestrator_core.limits import Denial, DenialCode, Limits, SessionRule
 from orchestrator_core.model import OrderIntent, Side
 from orchestrator_core.money import EXACT, ZERO, multiply
+from orchestrator_core.sessions import is_open, next_opening
 
 
 @frozen
@@ -23,8 +25,10 @@ class Basket:
         orders: How many they are.
         long: Worth of what is bought, account currency.
         short: Worth of what is sold, account currency, unsigned.
+        decided_at: When it was decided to send them.
     """
 
+    decided_at: datetime
     orders: int
     long: Decimal
     short: Decimal
@@ -40,13 +44,29 @@ class Basket:
         return EXACT.subtract(self.long, self.short)
 
 
-def basket_of(orders: Iterable[tuple[OrderIntent, Decimal]]) -> Basket:
+def basket_of(orders: Iterable[tuple[OrderIntent, Decimal]], decided_at: datetime) -> Basket:
     """Return the basket of orders, each with its price."""
     count, worth = 0, {Side.BUY: ZERO, Side.SELL: ZERO}
     for intent, price in orders:
         count += 1
         worth[intent.side] = EXACT.add(worth[intent.side], multiply(price, intent.qty))
-    return Basket(count, long=worth[Side.BUY], short=worth[Side.SELL])
+    return Basket(decided_at, count, long=worth[Side.BUY], short=worth[Side.SELL])
+
+
+def deny_closed_market(basket: Basket, limits: Limits) -> Denial | None:
+    """Deny a basket that is decided while the market is closed, where that is refused."""
+    if limits.market_session is not SessionRule.REFUSE or not basket.orders:
+        return None
+    return market_closed(basket.decided_at)
+
+
+def market_closed(at: datetime) -> Denial | None:
+    """Say that the market is closed at a time, and when it opens; None while it is open."""
+    if is_open(at):
+        return None
+    times = (("at", at), ("opens", next_opening(at)))
+    figures = tuple((name, f"{time:%Y-%m-%dT%H:%M:%SZ}") for name, time in times)
+    return Denial(DenialCode.MARKET_CLOSED, figures)
 
 
 def deny_excess_orders(basket: Basket, limits: Limits) -> Denial | None:
@@ -90,6 +110,7 @@ def _deny_above(
 BasketCheck = Callable[[Basket, Limits], Denial | None]
 
 BASKET_CHECKS: tuple[BasketCheck, ...] = (
+    deny_closed_market,
     deny_excess_orders,
     deny_excess_long,
     deny_excess_short,

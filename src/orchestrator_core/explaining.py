@@ -13,7 +13,9 @@ from enum import StrEnum
 
 from attrs import frozen
 
+from orchestrator_core.baskets import market_closed
 from orchestrator_core.identifiers import Symbol
+from orchestrator_core.limits import SessionRule
 from orchestrator_core.model import Quote
 from orchestrator_core.money import decimal_of
 from orchestrator_core.planning import SizingDecision, SkipReason, Snapshot
@@ -22,7 +24,10 @@ from orchestrator_core.sizing import Sizing
 
 
 class StepName(StrEnum):
-    """One step of the way. The last one is ORDER, SKIPPED, DENIED, or DECIDED_OTHERWISE."""
+    """One step of the way. The last one is ORDER, SKIPPED, DENIED, or DECIDED_OTHERWISE.
+
+    WARNED stands before an order that is sent, or would be, although something speaks against it.
+    """
 
     WEIGHT = "weight"
     TARGET_NOTIONAL = "target_notional"
@@ -31,6 +36,7 @@ class StepName(StrEnum):
     SHARES = "shares"
     LOTS = "lots"
     LEFTOVER = "leftover"
+    WARNED = "warned"
     ORDER = "order"
     SKIPPED = "skipped"
     DENIED = "denied"
@@ -131,15 +137,23 @@ def _shares(sizing: Sizing) -> Iterator[Step]:
 def _ends(decision: SizingDecision, snapshot: Snapshot) -> Iterator[Step]:
     intent, skip, denial = decision.intent, decision.skip, decision.denial
     if intent is not None:
+        yield from _warnings(snapshot)
         yield Step(StepName.ORDER, f"{intent.side} {intent.qty}", note=intent.client_order_id)
     if denial is not None:
         figures = dict(denial.figures)
-        said = " ".join(f"{name}={value}" for name, value in denial.figures)
-        yield Step(StepName.DENIED, str(denial.code), bound=figures.get("limit"), note=said)
+        bound = figures.get("limit")
+        yield Step(StepName.DENIED, str(denial.code), bound, note=denial.said)
     elif skip is not None:
         is_small = skip is SkipReason.LESS_THAN_MINIMUM
         bound = _exact(snapshot.policy.sizing.rules.min_order_notional) if is_small else None
         yield Step(StepName.SKIPPED, str(skip), bound, note=decision.skip_detail)
+
+
+def _warnings(snapshot: Snapshot) -> Iterator[Step]:
+    if snapshot.policy.limits.market_session is SessionRule.WARN:
+        warning = market_closed(snapshot.decided_at)
+        if warning is not None:
+            yield Step(StepName.WARNED, str(warning.code), note=warning.said)
 
 
 def _exact(amount: Decimal) -> str:

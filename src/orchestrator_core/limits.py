@@ -28,6 +28,7 @@ class DenialCode(StrEnum):
     MAX_BASKET_SHORT = "MAX_BASKET_SHORT"
     MAX_BASKET_GROSS = "MAX_BASKET_GROSS"
     MAX_BASKET_NET = "MAX_BASKET_NET"
+    MARKET_CLOSED = "MARKET_CLOSED"
 
 
 # An order denied by one of these was denied with all others of its run.
@@ -38,8 +39,17 @@ BASKET_CODES = frozenset(
         DenialCode.MAX_BASKET_SHORT,
         DenialCode.MAX_BASKET_GROSS,
         DenialCode.MAX_BASKET_NET,
+        DenialCode.MARKET_CLOSED,
     }
 )
+
+
+class SessionRule(StrEnum):
+    """What is done with a run that is decided while the market is closed."""
+
+    OFF = "off"
+    WARN = "warn"
+    REFUSE = "refuse"
 
 
 @frozen
@@ -56,6 +66,7 @@ class Limits:
         max_basket_short: Account currency that one run sells for; None leaves it open.
         max_basket_gross: The two together; None leaves it open.
         max_basket_net: How far one may be beyond the other; None leaves it open.
+        market_session: What is done while the market is closed.
         max_signal_weight: |weight| of one signal.
         max_side_weight: Sum of the long, and of the short weights of one batch.
         max_price_age_seconds: Oldest price that may be traded on.
@@ -71,6 +82,7 @@ class Limits:
     max_basket_short: Decimal | None = None
     max_basket_gross: Decimal | None = None
     max_basket_net: Decimal | None = None
+    market_session: SessionRule = SessionRule.OFF
     max_signal_weight: Decimal = Decimal(1)
     max_side_weight: Decimal = Decimal(1)
     max_price_age_seconds: float = 30.0
@@ -79,10 +91,11 @@ class Limits:
     @property
     def has_basket_bounds(self) -> bool:
         """Whether any control looks at a run's orders as a whole."""
-        bounds = (self.max_orders_a_run, self.max_basket_long, self.max_basket_short)
-        return any(
-            each is not None for each in (*bounds, self.max_basket_gross, self.max_basket_net)
-        )
+        if self.market_session is SessionRule.REFUSE or self.max_orders_a_run is not None:
+            return True
+        one_side = (self.max_basket_long, self.max_basket_short)
+        both = (self.max_basket_gross, self.max_basket_net)
+        return any(bound is not None for bound in (*one_side, *both))
 
 
 @frozen
@@ -92,8 +105,13 @@ class Denial:
     code: DenialCode
     figures: tuple[tuple[str, str], ...]
 
+    @property
+    def said(self) -> str:
+        """The figures, in words."""
+        return " ".join(f"{name}={value}" for name, value in self.figures)
+
     def __str__(self) -> str:
-        return " ".join([str(self.code), *(f"{name}={value}" for name, value in self.figures)])
+        return f"{self.code} {self.said}"
 
 
 def deny_restricted(intent: OrderIntent, _price: Decimal, limits: Limits) -> Denial | None:

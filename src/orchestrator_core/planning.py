@@ -183,14 +183,14 @@ def _decide_together(
     decided = [_decide(decision, snapshot, policy) for decision in sized]
     if not policy.limits.has_basket_bounds:
         return decided, None
-    basket = basket_of(
+    orders = (
         (decision.intent, decision.quote.price)
         for decision in decided
         if decision.intent is not None
         and decision.denial is None
         and isinstance(decision.quote, Quote)
     )
-    return decided, first_basket_denial(basket, policy.limits)
+    return decided, first_basket_denial(basket_of(orders, snapshot.decided_at), policy.limits)
 
 
 def _end(decided: SizingDecision, denial: Denial | None, snapshot: Snapshot) -> SizingDecision:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from orchestrator_core.identifiers import Decision, StrategyId, Symbol, TradingMode
-from orchestrator_core.limits import Limits
+from orchestrator_core.limits import Limits, SessionRule
 from orchestrator_core.model import NoQuote, Quote, Signal, SignalBatch
 from orchestrator_core.planning import PlanningPolicy, Snapshot
 from orchestrator_core.requests import RunRequest
@@ -229,6 +229,7 @@ def _encode_limits(limits: Limits) -> Json:
         "max_basket_short": _encode_bound(limits.max_basket_short),
         "max_basket_gross": _encode_bound(limits.max_basket_gross),
         "max_basket_net": _encode_bound(limits.max_basket_net),
+        "market_session": limits.market_session.value,
         "max_signal_weight": str(limits.max_signal_weight),
         "max_side_weight": str(limits.max_side_weight),
         "max_price_age_seconds": limits.max_price_age_seconds,
@@ -249,6 +250,7 @@ def _decode_limits(encoded: Mapping[str, Any]) -> Limits:
         max_basket_short=_decode_bound(encoded.get("max_basket_short")),
         max_basket_gross=_decode_bound(encoded.get("max_basket_gross")),
         max_basket_net=_decode_bound(encoded.get("max_basket_net")),
+        market_session=SessionRule(encoded.get("market_session", SessionRule.OFF)),
         max_signal_weight=Decimal(encoded["max_signal_weight"]),
         max_side_weight=Decimal(encoded["max_side_weight"]),
         max_price_age_seconds=float(encoded["max_price_age_seconds"]),

@@ -15,6 +15,7 @@ from typing import Any
 from attrs import Attribute, fields, frozen
 
 from orchestrator_core.identifiers import Symbol
+from orchestrator_core.limits import SessionRule
 from orchestrator_entrypoints.setting_rules import contradictions
 from orchestrator_entrypoints.variables import (
     Variable,
@@ -68,6 +69,7 @@ class LogLevel(StrEnum):
 
 
 _parse_log_level = one_of(LogLevel, str.upper)
+_parse_session_rule = one_of(SessionRule, str.lower)
 _parse_log_format = one_of(LogFormat, str.lower)
 
 
@@ -215,6 +217,12 @@ class Settings:
         "MAX_BASKET_NET",
         parse_amount,
         "How far one of the two may be beyond the other; beyond it nothing is sent",
+    )
+    market_session: SessionRule = variable(  # noqa: RUF009 - an immutable word
+        "MARKET_SESSION",
+        _parse_session_rule,
+        "While New York's exchange is closed: off, warn in explanations, or refuse to send",
+        default="off",
     )
     max_signal_weight: Decimal = variable(
         "MAX_SIGNAL_WEIGHT",

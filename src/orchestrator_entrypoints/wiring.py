@@ -130,6 +130,7 @@ def run_policy(settings: Settings) -> RunPolicy:
             max_basket_short=settings.max_basket_short,
             max_basket_gross=settings.max_basket_gross,
             max_basket_net=settings.max_basket_net,
+            market_session=settings.market_session,
             max_signal_weight=settings.max_signal_weight,
             max_side_weight=settings.max_side_weight,
             max_price_age_seconds=settings.max_price_age_seconds,

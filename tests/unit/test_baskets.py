@@ -1,5 +1,6 @@
 """What is sent together is within the basket's bounds, or none of it is sent."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -8,12 +9,14 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator_adapters.memory.clock import VirtualClock
+from orchestrator_core.baskets import basket_of, first_basket_denial
 from orchestrator_core.commits import IdempotencyKey, Lease, RunClosing
 from orchestrator_core.driver import run_sync
 from orchestrator_core.explaining import Step, StepName, explain
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.lifecycle import RunStatus
-from orchestrator_core.limits import Limits
+from orchestrator_core.limits import Limits, SessionRule
 from orchestrator_core.model import Quote, Side
 from orchestrator_core.money import ZERO
 from orchestrator_core.planning import OrderPlan, SkipReason, Snapshot, plan_orders
@@ -133,6 +136,69 @@ def test_the_leftover_is_not_spent_where_that_breaks_the_baskets_bound() -> None
     assert quantities(19_799) == []
 
 
+# The market
+
+
+FRIDAY_CLOSE = datetime(2026, 3, 6, 21, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def at(time: datetime, rule: SessionRule, weights: dict[str, float] | None = None) -> Snapshot:
+    snapshot = a_basket(weights or WEIGHTS, Limits(market_session=rule))
+    quotes = [a_quote(quote.symbol, as_of=time) for quote in snapshot.quotes]
+    return evolve(snapshot, decided_at=time, quotes=tuple(quotes))
+
+
+def test_nothing_is_sent_while_the_market_is_closed_where_that_is_refused() -> None:
+    open_still = planned(at(FRIDAY_CLOSE - SECOND, SessionRule.REFUSE))
+    assert len(open_still.intents) == 3
+    plan = planned(at(FRIDAY_CLOSE, SessionRule.REFUSE))
+    assert plan.intents == ()
+    assert {str(decision.denial) for decision in plan.decisions} == {
+        "MARKET_CLOSED at=2026-03-06T21:00:00Z opens=2026-03-09T13:30:00Z"
+    }
+
+
+def test_a_run_without_orders_needs_no_market() -> None:
+    limits = Limits(market_session=SessionRule.REFUSE)
+    assert first_basket_denial(basket_of((), FRIDAY_CLOSE), limits) is None
+    assert planned(at(FRIDAY_CLOSE, SessionRule.REFUSE, {"A": 0.0})).refusal is None
+
+
+@pytest.mark.parametrize("rule", [SessionRule.OFF, SessionRule.WARN])
+def test_a_closed_market_stops_nothing_where_it_is_not_refused(rule: SessionRule) -> None:
+    assert len(planned(at(FRIDAY_CLOSE, rule)).intents) == 3
+
+
+def test_the_waterfall_warns_of_a_closed_market() -> None:
+    warned = Step(
+        StepName.WARNED,
+        "MARKET_CLOSED",
+        note="at=2026-03-06T21:00:00Z opens=2026-03-09T13:30:00Z",
+    )
+    for time, rule, steps in (
+        (FRIDAY_CLOSE, SessionRule.WARN, [warned]),
+        (FRIDAY_CLOSE, SessionRule.OFF, []),
+        (FRIDAY_CLOSE - SECOND, SessionRule.WARN, []),
+    ):
+        snapshot = at(time, rule)
+        told = explain(planned(snapshot).decisions[0], snapshot)
+        assert [step for step in told if step.name is StepName.WARNED] == steps
+        assert told[-1].name is StepName.ORDER
+
+
+def test_a_run_while_the_market_is_closed_fails_and_says_when_it_opens() -> None:
+    world = World(WEIGHTS, clock=VirtualClock(FRIDAY_CLOSE))
+    limits = evolve(world.policy.limits, market_session=SessionRule.REFUSE)
+    world.policy = evolve(world.policy, limits=limits)
+    run = world.run()
+    assert run.status is RunStatus.FAILED
+    assert run.failure is not None
+    assert run.failure.kind is FailureKind.BASKET_REFUSED
+    assert run.failure.message.endswith("opens=2026-03-09T13:30:00Z")
+    assert world.sink.sent == []
+
+
 # Runs
 
 
@@ -229,6 +295,7 @@ def baskets(draw: st.DrawFn) -> Snapshot:
         max_basket_short=draw(bounds),
         max_basket_gross=draw(bounds),
         max_basket_net=draw(bounds),
+        market_session=draw(st.sampled_from(SessionRule)),
         max_order_qty=draw(st.none() | st.integers(1, 2_000)),
     )
     policy = a_policy(limits=limits)

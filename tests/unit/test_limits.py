@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator_core.identifiers import Symbol
-from orchestrator_core.limits import Limits
+from orchestrator_core.limits import Limits, SessionRule
 from orchestrator_core.planning import SizingDecision, plan_orders
 from orchestrator_core.record import decode_snapshot, encode_snapshot
 from tests.unit.builders import a_policy, a_quote, a_signal, a_snapshot
@@ -21,6 +21,7 @@ EVERY_LIMIT = Limits(
     max_basket_short=Decimal("2E+3"),
     max_basket_gross=Decimal(2_500),
     max_basket_net=Decimal(500),
+    market_session=SessionRule.WARN,
 )
 
 

@@ -254,3 +254,9 @@ def test_symbols_are_read_and_shown_as_a_list() -> None:
 def test_a_list_of_symbols_that_is_none_is_refused(name: str, text: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{name}: expected symbols"):
         read_settings({name: text})
+
+
+@pytest.mark.parametrize("text", ["on", "true", "closed"])
+def test_a_word_for_the_session_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^MARKET_SESSION: expected one of off, warn, refuse"):
+        read_settings({"MARKET_SESSION": text})

@@ -12,6 +12,7 @@ import pytest
 from orchestrator_core.halting import read_switch
 from orchestrator_core.identifiers import ClientOrderId, Symbol, TradingMode
 from orchestrator_core.kill_switch import Halted, Trading
+from orchestrator_core.limits import SessionRule
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.settings import SettingsError, read_settings
 from orchestrator_entrypoints.wiring import request_policy, run_policy, wire
@@ -109,6 +110,7 @@ def test_the_policies_are_those_of_the_settings() -> None:
             "MAX_BASKET_SHORT": "2000",
             "MAX_BASKET_GROSS": "2500",
             "MAX_BASKET_NET": "500",
+            "MARKET_SESSION": "Refuse",
             "MAX_SIGNAL_WEIGHT": "0.5",
             "MAX_SIDE_WEIGHT": "2",
             "FAT_FINGER_MAX_PRICE_AGE_SECONDS": "9",
@@ -138,6 +140,7 @@ def test_the_policies_are_those_of_the_settings() -> None:
     assert policy.limits.max_basket_short == Decimal(2000)
     assert policy.limits.max_basket_gross == Decimal(2500)
     assert policy.limits.max_basket_net == Decimal(500)
+    assert policy.limits.market_session is SessionRule.REFUSE
     assert (policy.limits.max_signal_weight, policy.limits.max_side_weight) == (
         Decimal("0.5"),
         Decimal(2),
