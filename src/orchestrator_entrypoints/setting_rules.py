@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from orchestrator_core.limits import SessionRule
+
 if TYPE_CHECKING:
     from orchestrator_entrypoints.settings import Settings
 
@@ -74,6 +76,21 @@ def _rules_of_times(settings: "Settings") -> tuple[Rule, ...]:
             f"{LATE_ORDER_SECONDS:g}: the gateway may still be placing a younger order",
         ),
     )
+
+
+# What bounds a run, and leaves something open unless it is set; `docs/limits.md` says what.
+LIMITS = (
+    *("MAX_CAPITAL", "RESTRICTED_SYMBOLS", "ALLOWED_SYMBOLS", "MAX_ORDER_QTY"),
+    *("MAX_ORDER_NOTIONAL", "MAX_ORDERS_A_RUN", "MAX_BASKET_LONG", "MAX_BASKET_SHORT"),
+    *("MAX_BASKET_GROSS", "MAX_BASKET_NET", "MARKET_SESSION", "MAX_ORDERS_IN_FLIGHT"),
+    "MAX_ORDERS_PER_MINUTE",
+)
+
+
+def open_limits(settings: "Settings") -> tuple[str, ...]:
+    """Return the variables of the limits that are not in force."""
+    shown = settings.shown()
+    return tuple(name for name in LIMITS if shown[name] in {"unset", SessionRule.OFF})
 
 
 def longest_wave_seconds(settings: "Settings") -> float:

@@ -1,14 +1,16 @@
 """Each control at its edge: one below it, on it, and one above."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator_core.identifiers import Symbol
-from orchestrator_core.limits import Limits, SessionRule
+from orchestrator_core.limits import DenialCode, Limits, SessionRule
 from orchestrator_core.planning import SizingDecision, plan_orders
 from orchestrator_core.record import decode_snapshot, encode_snapshot
+from orchestrator_entrypoints.setting_rules import LIMITS
 from tests.unit.builders import a_policy, a_quote, a_signal, a_snapshot
 
 EVERY_LIMIT = Limits(
@@ -81,3 +83,9 @@ def test_a_record_from_before_a_control_was_planned_without_it() -> None:
     kept = {name: value for name, value in encoded["policy"]["limits"].items() if name in first}
     encoded["policy"]["limits"] = kept
     assert decode_snapshot(encoded) == snapshot
+
+
+def test_the_page_on_limits_names_every_control_and_its_setting() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "limits.md").read_text()
+    for name in (*DenialCode, *LIMITS):
+        assert f"`{name}`" in page

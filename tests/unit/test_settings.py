@@ -3,9 +3,11 @@ from decimal import Decimal
 import pytest
 
 from orchestrator_entrypoints.setting_rules import (
+    LIMITS,
     latest_order_seconds,
     longest_decision_seconds,
     longest_wave_seconds,
+    open_limits,
 )
 from orchestrator_entrypoints.settings import (
     LogFormat,
@@ -260,3 +262,12 @@ def test_a_list_of_symbols_that_is_none_is_refused(name: str, text: str) -> None
 def test_a_word_for_the_session_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^MARKET_SESSION: expected one of off, warn, refuse"):
         read_settings({"MARKET_SESSION": text})
+
+
+def test_the_limits_left_open_are_those_that_are_not_set() -> None:
+    assert open_limits(read_settings({})) == LIMITS
+    given = {"MARKET_SESSION": "warn", "RESTRICTED_SYMBOLS": "GME", "ALLOWED_SYMBOLS": "AAPL"}
+    amounts = {name: "100000" for name in LIMITS if name not in given}
+    for name, value in (given | amounts).items():
+        assert set(LIMITS) - set(open_limits(read_settings({name: value}))) == {name}
+    assert open_limits(read_settings(given | amounts)) == ()

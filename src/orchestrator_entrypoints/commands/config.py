@@ -19,6 +19,7 @@ from orchestrator_entrypoints.health import (
     why_not_ready,
 )
 from orchestrator_entrypoints.orchestrator import Orchestrator
+from orchestrator_entrypoints.setting_rules import open_limits
 from orchestrator_entrypoints.settings import Settings
 
 EMBEDDED_ONLY = frozenset({"ORCHESTRATOR_DATA"})
@@ -46,6 +47,7 @@ def check(arguments: argparse.Namespace, console: Console) -> int:
             shown = {
                 "settings": settings.shown(),
                 "warnings": list(settings.warnings),
+                "open_limits": list(open_limits(settings)),
                 "answers": dict(answers),
                 "ready": not reasons,
                 "reasons": list(reasons),
@@ -71,6 +73,10 @@ def _write_settings(console: Console, settings: Settings) -> None:
             origin = "(not used)"
         pairs.append((name, f"{value}  {origin}".rstrip()))
     console.pairs(pairs)
+    unlimited = open_limits(settings)
+    if unlimited:
+        console.line()
+        console.line(f"limits left open: {', '.join(unlimited)}")
     for warning in settings.warnings:
         console.line(f"warning: {warning}")
 
