@@ -63,7 +63,7 @@ def oldest(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the service beside the floor program, and print ratios."""
-    install(session, "test")
+    install(session, "test", "compare")
     session.run("python", "-m", "bench", *session.posargs)
 
 

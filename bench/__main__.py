@@ -3,11 +3,12 @@
 import argparse
 from collections.abc import Callable
 
-from bench import core, health, listing, runs
+from bench import core, health, leftover, listing, runs
 
 PROGRAMS: dict[str, Callable[..., None]] = {
     "planning": core.planning,
     "startup": core.startup,
+    "leftover": leftover.leftover,
     "single": runs.single,
     "concurrent": runs.concurrent,
     "memory": runs.memory,
