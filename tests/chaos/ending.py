@@ -39,8 +39,12 @@ class Background:
         self.tasks.append(asyncio.create_task(work))
 
     async def end(self) -> None:
-        for task in self.tasks:
-            task.cancel()
+        left = set(self.tasks)
+        while left:
+            # A library may take a cancellation for a time-out of its own, and go on.
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=1.0)
         results = await asyncio.gather(*self.tasks, return_exceptions=True)
         self.tasks.clear()
         for result in results:
