@@ -49,7 +49,7 @@ def close(run: Run, *, failure: RunFailure | None, at: datetime) -> Run:
     """
     if run.completed_at is not None:
         return run
-    left = evolve(run, failure=failure or run.failure)
+    left = evolve(run, failure=failure or run.cause)
     return evolve(left, completed_at=None if left.status is RunStatus.RUNNING else at)
 
 

@@ -46,7 +46,7 @@ async def test_a_refused_basket_is_failed_though_another_closes_it(
     assert taken is not None
     closed = await runs.close_run(taken.lease, a_closing())
 
-    assert (closed.status, closed.cause) == (RunStatus.FAILED, REFUSED)
+    assert (closed.status, closed.failure) == (RunStatus.FAILED, REFUSED)
     assert await runs.get_run(run.run_id) == closed
     page = await runs.list_runs(RunFilter(status=RunStatus.FAILED), limit=9, offset=0)
     assert [each.run_id for each in page.runs] == [run.run_id]

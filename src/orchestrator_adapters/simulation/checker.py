@@ -20,7 +20,7 @@ from orchestrator_core.lifecycle import HOLDS_ID, OPEN, OrderState, RunStatus, r
 from orchestrator_core.model import OrderIntent
 from orchestrator_core.orders import Order
 from orchestrator_core.ports import SwitchChange
-from orchestrator_core.runs import Run
+from orchestrator_core.runs import Run, basket_refusal
 
 # Orders that the gateway must not have.
 NEVER_PLACED = frozenset({OrderState.NOT_PLACED, OrderState.HALTED, OrderState.SKIPPED})
@@ -157,7 +157,9 @@ class Checker:
             self._find(f"run {run.run_id} is still running: {_states(run)}")
         if (run.completed_at is None) != (run.status is RunStatus.RUNNING):
             self._find(f"run {run.run_id} is {run.status} and completed at {run.completed_at}")
-        if run.orders is not None and run.status is not run_status(run.tally):
+        orders = run.orders or ()
+        is_judged_by_orders = run.orders is not None and basket_refusal(orders) is None
+        if is_judged_by_orders and run.status is not run_status(run.tally):
             self._find(f"run {run.run_id} is {run.status}, its orders say otherwise")
 
     def _judge_orders(self, runs: Iterable[Run]) -> None:
