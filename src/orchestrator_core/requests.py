@@ -70,7 +70,7 @@ def parse_symbols(texts: Sequence[str]) -> tuple[Symbol, ...]:
     return symbols
 
 
-def parse_date(text: str) -> date:
+def parse_date(text: str, *, field_name: str = "as_of_date") -> date:
     """Return the date written as `YYYY-MM-DD`.
 
     Raises:
@@ -81,7 +81,7 @@ def parse_date(text: str) -> date:
     except ValueError:
         parsed = None
     if parsed is None or parsed.isoformat() != text:
-        raise InvalidRequest("as_of_date", f"expected a date as YYYY-MM-DD, got {text[:60]!r}")
+        raise InvalidRequest(field_name, f"expected a date as YYYY-MM-DD, got {text[:60]!r}")
     return parsed
 
 

@@ -65,7 +65,11 @@ def selection_of(arguments: argparse.Namespace) -> RecordFilter:
     since = arguments.since
     return RecordFilter(
         strategy_id=None if arguments.strategy is None else StrategyId(arguments.strategy),
-        since=None if since is None else datetime.combine(parse_date(since), time(), UTC),
+        since=(
+            None
+            if since is None
+            else datetime.combine(parse_date(since, field_name="--since"), time(), UTC)
+        ),
     )
 
 
