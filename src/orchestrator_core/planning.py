@@ -7,6 +7,7 @@ time included, so a stored run can be derived again.
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import itemgetter
 
 from attrs import evolve, frozen
 
@@ -225,14 +226,19 @@ def _intend(symbol: Symbol, sizing: Sizing, decision: Decision) -> OrderIntent:
 
 
 def sending_order(decisions: Iterable[SizingDecision]) -> tuple[OrderIntent, ...]:
-    """Return the orders to be sent: sells before buys, then by rank, symbol and leg."""
+    """Return the orders to be sent, by `place_in_sending`."""
     to_send = [
-        (decision.intent.side is Side.BUY, decision.signal.rank, decision.intent)
+        (place_in_sending(decision.intent, decision.signal.rank), decision.intent)
         for decision in decisions
         if decision.intent is not None and decision.is_to_be_sent
     ]
-    to_send.sort(key=lambda item: (item[0], item[1], item[2].symbol, item[2].leg))
-    return tuple(intent for _, _, intent in to_send)
+    to_send.sort(key=itemgetter(0))
+    return tuple(intent for _, intent in to_send)
+
+
+def place_in_sending(intent: OrderIntent, rank: int) -> tuple[bool, int, Symbol, int]:
+    """Return what orders are sorted by: sells before buys, then by rank, symbol and leg."""
+    return intent.side is Side.BUY, rank, intent.symbol, intent.leg
 
 
 def next_wave(pending: Sequence[OrderIntent], *, max_orders: int) -> tuple[OrderIntent, ...]:

@@ -19,10 +19,10 @@ from orchestrator_core.errors import LeaseLost, TradingHalted
 from orchestrator_core.halting import distrust_gateway, guard
 from orchestrator_core.holding import FIRST_LOOK_SECONDS, RunHolder
 from orchestrator_core.lifecycle import OrderState
-from orchestrator_core.model import OrderIntent, Side
+from orchestrator_core.model import OrderIntent
 from orchestrator_core.orders import Order, Settlement
 from orchestrator_core.outcomes import settlement_of_look
-from orchestrator_core.planning import Snapshot
+from orchestrator_core.planning import Snapshot, place_in_sending
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import Inquiry, LookUp, LookUpKind, RunPorts
 from orchestrator_core.run_book import RunBook
@@ -171,11 +171,8 @@ def _resendable(
 def _in_order_of_sending(book: RunBook, intents: Iterable[OrderIntent]) -> list[OrderIntent]:
     return sorted(
         intents,
-        key=lambda intent: (
-            intent.side is Side.BUY,
-            book.orders[intent.client_order_id].signal.rank,
-            intent.symbol,
-            intent.leg,
+        key=lambda intent: place_in_sending(
+            intent, book.orders[intent.client_order_id].signal.rank
         ),
     )
 
