@@ -98,10 +98,16 @@ class ClaimAnswer:
 
 @frozen
 class PlanRecord:
-    """The plan and everything it was derived from, as committed in one transaction."""
+    """The plan and everything it was derived from, as committed in one transaction.
+
+    Attributes:
+        book_version: Version of the strategy's book that the plan was made from; None where the
+            plan does not depend on it.
+    """
 
     snapshot: Snapshot
     plan: OrderPlan
+    book_version: int | None = None
 
 
 @frozen
@@ -109,12 +115,14 @@ class PlanCommit:
     """The stored plan.
 
     Attributes:
-        orders: One a signal, in the signals' order; ADOPTED where another run holds the id.
+        orders: One a decision, in the plan's order; ADOPTED where another run holds the id.
         answer: What the claim brought; nothing claimed where none was wished.
+        is_stale: The book has another version by now: nothing was stored.
     """
 
     orders: tuple[Order, ...]
     answer: ClaimAnswer = field(factory=ClaimAnswer)
+    is_stale: bool = False
 
 
 @frozen

@@ -6,15 +6,14 @@ every position that still may gets one lot, the largest shortfall first, ties by
 symbol, as long as the cash, the cap and the caller's limits allow. No position gets smaller.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from functools import reduce
 
 from attrs import evolve, frozen
 
 from orchestrator_core.identifiers import Symbol
-from orchestrator_core.money import ZERO, multiply, whole_quotient
-from orchestrator_core.sizing import REMAINDERS, Sizing, shortfall
+from orchestrator_core.money import WIDE, add_all, multiply, whole_quotient
+from orchestrator_core.sizing import Sizing, shortfall
 
 
 @frozen
@@ -67,7 +66,7 @@ def spend_leftover(
 def _spend_side(side: Sequence[Rounded], may_be: Callable[[Rounded], bool]) -> list[Rounded]:
     done: list[Rounded] = []
     rest = list(side)
-    cash = _total(shortfall(each.sizing, each.price) for each in side)
+    cash = add_all(shortfall(each.sizing, each.price) for each in side)
     while rest:
         fitting = [each for each in rest if each.cost_of_lot <= cash and may_be(each.enlarged(1))]
         done += [each for each in rest if each not in fitting]
@@ -77,23 +76,18 @@ def _spend_side(side: Sequence[Rounded], may_be: Callable[[Rounded], bool]) -> l
     return done
 
 
-def _total(amounts: Iterable[Decimal]) -> Decimal:
-    """Return the sum, exactly: a plain `sum` rounds."""
-    return reduce(REMAINDERS.add, amounts, ZERO)
-
-
 def _whole_rounds(
     side: list[Rounded], cash: Decimal, may_be: Callable[[Rounded], bool]
 ) -> tuple[list[Rounded], Decimal]:
     """Go through as many rounds at once as every position can be served in."""
-    cost = _total(each.cost_of_lot for each in side)
+    cost = add_all(each.cost_of_lot for each in side)
     if not side or cost > cash:
         return side, cash
     rounds = whole_quotient(cash, cost)
     for each in side:
         rounds = _most_lots(each, rounds, may_be)
     spent = multiply(cost, rounds)
-    return [each.enlarged(rounds) for each in side], REMAINDERS.subtract(cash, spent)
+    return [each.enlarged(rounds) for each in side], WIDE.subtract(cash, spent)
 
 
 def _most_lots(position: Rounded, wanted: int, may_be: Callable[[Rounded], bool]) -> int:
@@ -115,7 +109,7 @@ def _one_round(
     for each in side:
         cost, larger = each.cost_of_lot, each.enlarged(1)
         if cost <= cash and may_be(larger):
-            cash = REMAINDERS.subtract(cash, cost)
+            cash = WIDE.subtract(cash, cost)
             served.append(larger)
         else:
             served.append(each)

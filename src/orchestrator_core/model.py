@@ -14,8 +14,8 @@ from typing import Any
 
 from attrs import Attribute, field, frozen
 
-from orchestrator_core.identifiers import ClientOrderId, Symbol
-from orchestrator_core.money import ZERO, has_few_digits
+from orchestrator_core.identifiers import ClientOrderId, StrategyId, Symbol
+from orchestrator_core.money import ZERO, add_all, decimal_of, has_few_digits, multiply
 
 
 class Side(StrEnum):
@@ -59,19 +59,52 @@ def _require_utc(_instance: object, attribute: "Attribute[datetime]", value: dat
 
 
 @frozen
+class Contribution:
+    """What one of several strategies put into a netted signal.
+
+    Attributes:
+        share: Fraction of the capital that the strategy is given.
+        predicted_return: As the strategy sent it.
+        rank: As the strategy sent it.
+        target_weight: As the strategy sent it: a fraction of its own share.
+    """
+
+    strategy_id: StrategyId
+    share: Decimal
+    predicted_return: float = field(validator=_require_finite)
+    rank: int
+    target_weight: float = field(validator=_require_finite)
+
+    @property
+    def weight(self) -> Decimal:
+        """Fraction of the whole capital, exactly."""
+        return multiply(self.share, decimal_of(self.target_weight))
+
+
+@frozen
 class Signal:
-    """One symbol of a strategy's answer.
+    """One symbol of a strategy's answer, or of several strategies' answers netted.
 
     Attributes:
         predicted_return: Strategy's forecast, a fraction.
         rank: 1 is the strategy's first choice.
-        target_weight: Fraction of capital; positive long, negative short.
+        target_weight: Fraction of capital; positive long, negative short. Of a netted signal the
+            float nearest to `weight`.
+        contributions: What each strategy put in, by name; empty where there is but one.
     """
 
     symbol: Symbol
     predicted_return: float = field(validator=_require_finite)
     rank: int
     target_weight: float = field(validator=_require_finite)
+    contributions: tuple[Contribution, ...] = ()
+
+    @property
+    def weight(self) -> Decimal:
+        """Fraction of capital, exactly: what is sized."""
+        if not self.contributions:
+            return decimal_of(self.target_weight)
+        return add_all(each.weight for each in self.contributions)
 
 
 @frozen
@@ -107,6 +140,22 @@ class NoQuote:
 
     symbol: Symbol
     reason: str
+
+
+@frozen
+class Reference:
+    """A price that an order's own price is held against.
+
+    Attributes:
+        price: Account currency per share.
+        as_of: When it was made, or the end of the day that it closed.
+        source: `previous_close` or `last_accepted`.
+    """
+
+    symbol: Symbol
+    price: Decimal = field(validator=_require_positive)
+    as_of: datetime = field(validator=_require_utc)
+    source: str
 
 
 @frozen

@@ -4,6 +4,7 @@ Every product below is exact within `EXACT`'s precision, because each factor is 
 enters. Should one ever not be, the context raises instead of rounding.
 """
 
+from collections.abc import Iterable
 from decimal import (
     Context,
     Decimal,
@@ -13,12 +14,18 @@ from decimal import (
     Overflow,
     Underflow,
 )
+from functools import reduce
 from math import isfinite
 
 MAX_MONEY = Decimal(10) ** 15
 MAX_DIGITS = 40
 
 EXACT = Context(prec=160, traps=[DivisionByZero, Inexact, InvalidOperation, Overflow, Underflow])
+
+# A weight may be the smallest float there is: what it leaves beside a price, or beside what other
+# weights leave, has more digits than any product has.
+WIDE = EXACT.copy()
+WIDE.prec = 800
 
 ZERO = Decimal(0)
 
@@ -71,6 +78,14 @@ def has_few_digits(amount: Decimal) -> bool:
 def multiply(left: Decimal, right: Decimal | int) -> Decimal:
     """Return the exact product."""
     return EXACT.multiply(left, right)
+
+
+def add_all(amounts: Iterable[Decimal]) -> Decimal:
+    """Return the exact sum: a plain `sum` rounds.
+
+    Weights may lie hundreds of digits apart, so the precision is that of `WIDE`.
+    """
+    return reduce(WIDE.add, amounts, ZERO)
 
 
 def whole_quotient(dividend: Decimal, divisor: Decimal) -> int:

@@ -4,11 +4,13 @@ An order's `state` is ours; `order_status` and `skip_reason` are the words that 
 dashboards read. They are derived here and nowhere else.
 """
 
+from decimal import Decimal
+
 from attrs import evolve, frozen
 
 from orchestrator_core.identifiers import ClientOrderId, RunId
 from orchestrator_core.lifecycle import OrderStanding, OrderState, advance
-from orchestrator_core.model import OrderIntent, OrderReport, Signal
+from orchestrator_core.model import OrderIntent, OrderReport, Quote, Signal
 from orchestrator_core.planning import SizingDecision, SkipReason
 
 # The gateway's word for an order that it canceled on arrival.
@@ -40,6 +42,8 @@ class Order:
         owner: For an adopted order, whose id it is.
         canceled_on_arrival: The first word heard of it was `canceled`: it counts as rejected,
             which a cancel that comes later does not.
+        price: What the order was sized with, account currency per share; None where there is no
+            order, or the price was not kept.
     """
 
     signal: Signal
@@ -49,6 +53,7 @@ class Order:
     report: OrderReport | None = None
     owner: Owner | None = None
     canceled_on_arrival: bool = False
+    price: Decimal | None = None
 
     @property
     def standing(self) -> OrderStanding:
@@ -119,16 +124,16 @@ def _skip_reason(state: OrderState, reason: str | None) -> str | None:
 
 def order_of(decision: SizingDecision) -> Order:
     """Return the order as it is first stored."""
+    state, reason = OrderState.PLANNED, None
     if decision.denial is not None:
-        return Order(
-            decision.signal, OrderState.DENIED, decision.intent, reason=str(decision.denial)
-        )
-    if decision.skip is not None:
-        reason = str(decision.skip)
+        state, reason = OrderState.DENIED, str(decision.denial)
+    elif decision.skip is not None:
+        state, reason = OrderState.SKIPPED, str(decision.skip)
         if decision.skip is SkipReason.PRICE_UNAVAILABLE:
             reason = f"{reason}: {decision.skip_detail}"
-        return Order(decision.signal, OrderState.SKIPPED, decision.intent, reason=reason)
-    return Order(decision.signal, OrderState.PLANNED, decision.intent)
+    intent, quote = decision.intent, decision.quote
+    price = quote.price if intent is not None and isinstance(quote, Quote) else None
+    return Order(decision.signal, state, intent, reason=reason, price=price)
 
 
 @frozen

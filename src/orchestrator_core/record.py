@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator_core.identifiers import Decision, StrategyId, Symbol, TradingMode
 from orchestrator_core.limits import Limits, SessionRule
-from orchestrator_core.model import NoQuote, Quote, Signal, SignalBatch
+from orchestrator_core.model import Contribution, NoQuote, Quote, Signal, SignalBatch
 from orchestrator_core.planning import PlanningPolicy, Snapshot
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.sizing import SizingPolicy, SizingRules
@@ -131,15 +131,7 @@ def decode_request(encoded: Mapping[str, Any]) -> RunRequest:
 def encode_batch(batch: SignalBatch) -> Json:
     """Return a batch as JSON values: `signals` and `metadata` as the strategy sent them."""
     return {
-        "signals": [
-            {
-                "symbol": signal.symbol,
-                "predicted_return": signal.predicted_return,
-                "rank": signal.rank,
-                "target_weight": signal.target_weight,
-            }
-            for signal in batch.signals
-        ],
+        "signals": [_encode_signal(signal) for signal in batch.signals],
         "as_of_date": batch.as_of_date.isoformat(),
         "num_signals": batch.num_signals,
         "metadata": dict(batch.metadata),
@@ -149,18 +141,60 @@ def encode_batch(batch: SignalBatch) -> Json:
 def decode_batch(encoded: Mapping[str, Any]) -> SignalBatch:
     """Return the batch that `encode_batch` wrote."""
     return SignalBatch(
-        signals=tuple(
-            Signal(
-                symbol=Symbol(signal["symbol"]),
-                predicted_return=float(signal["predicted_return"]),
-                rank=signal["rank"],
-                target_weight=float(signal["target_weight"]),
-            )
-            for signal in encoded["signals"]
-        ),
+        signals=tuple(_decode_signal(signal) for signal in encoded["signals"]),
         as_of_date=date.fromisoformat(encoded["as_of_date"]),
         num_signals=encoded["num_signals"],
         metadata=encoded["metadata"],
+    )
+
+
+def _encode_signal(signal: Signal) -> Json:
+    encoded: Json = {
+        "symbol": signal.symbol,
+        "predicted_return": signal.predicted_return,
+        "rank": signal.rank,
+        "target_weight": signal.target_weight,
+    }
+    if signal.contributions:
+        encoded["contributions"] = encode_contributions(signal.contributions)
+    return encoded
+
+
+def _decode_signal(encoded: Mapping[str, Any]) -> Signal:
+    return Signal(
+        symbol=Symbol(encoded["symbol"]),
+        predicted_return=float(encoded["predicted_return"]),
+        rank=encoded["rank"],
+        target_weight=float(encoded["target_weight"]),
+        contributions=decode_contributions(encoded.get("contributions", ())),
+    )
+
+
+def encode_contributions(contributions: Iterable[Contribution]) -> list[Json]:
+    """Return what strategies put into a netted signal, as JSON values."""
+    return [
+        {
+            "strategy_id": each.strategy_id,
+            "share": str(each.share),
+            "predicted_return": each.predicted_return,
+            "rank": each.rank,
+            "target_weight": each.target_weight,
+        }
+        for each in contributions
+    ]
+
+
+def decode_contributions(encoded: Iterable[Mapping[str, Any]]) -> tuple[Contribution, ...]:
+    """Return what `encode_contributions` wrote."""
+    return tuple(
+        Contribution(
+            strategy_id=StrategyId(each["strategy_id"]),
+            share=Decimal(each["share"]),
+            predicted_return=float(each["predicted_return"]),
+            rank=each["rank"],
+            target_weight=float(each["target_weight"]),
+        )
+        for each in encoded
     )
 
 

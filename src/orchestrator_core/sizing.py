@@ -12,14 +12,9 @@ from decimal import Decimal
 from attrs import Attribute, field, frozen
 
 from orchestrator_core.identifiers import Symbol
-from orchestrator_core.money import EXACT, ZERO, multiply, whole_quotient
+from orchestrator_core.money import WIDE, ZERO, multiply, whole_quotient
 
 ONE = Decimal(1)
-
-# A weight may be the smallest float there is: what it leaves beside a price, or beside what other
-# weights leave, has more digits than any product has.
-REMAINDERS = EXACT.copy()
-REMAINDERS.prec = 500
 
 
 def _require_fraction(_instance: object, attribute: "Attribute[Decimal]", value: Decimal) -> None:
@@ -118,7 +113,8 @@ def size_position(weight: Decimal, price: Decimal, policy: SizingPolicy, *, lot:
     >>> size_position(Decimal("-0.25"), Decimal("300.01"), policy, lot=10).shares
     60
     """
-    target = multiply(abs(weight), policy.investable)
+    # Decimal's own abs() rounds; a netted weight may have more digits than other factors.
+    target = WIDE.multiply(weight.copy_abs(), policy.investable)
     capped = min(target, policy.max_position_size)
     raw = 0 if capped == ZERO else whole_quotient(capped, price)
     return Sizing(
@@ -133,4 +129,4 @@ def size_position(weight: Decimal, price: Decimal, policy: SizingPolicy, *, lot:
 
 def shortfall(sizing: Sizing, price: Decimal) -> Decimal:
     """Return what the shares cost less than the capped notional; below zero once they cost more."""
-    return REMAINDERS.subtract(sizing.capped_notional, multiply(price, sizing.shares))
+    return WIDE.subtract(sizing.capped_notional, multiply(price, sizing.shares))

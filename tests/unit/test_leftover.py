@@ -14,7 +14,7 @@ from orchestrator_core.limits import Limits
 from orchestrator_core.money import ZERO, decimal_of
 from orchestrator_core.planning import OrderPlan, plan_orders
 from orchestrator_core.sizing import (
-    REMAINDERS,
+    WIDE,
     SizingPolicy,
     SizingRules,
     shortfall,
@@ -166,5 +166,5 @@ def test_the_smallest_weight_there_is_leaves_what_it_leaves(weight: float) -> No
     assert first.sizing is not None
     assert second.sizing is not None
     left = shortfall(first.sizing, Decimal(prices[0]))
-    left = REMAINDERS.add(left, shortfall(second.sizing, Decimal(prices[1])))
+    left = WIDE.add(left, shortfall(second.sizing, Decimal(prices[1])))
     assert 0 <= left < Decimal(prices[1])

@@ -6,7 +6,12 @@ method waits without a bound.
 """
 
 from orchestrator_core.ports.all_ports import RunPorts
-from orchestrator_core.ports.market import PositionSource, PriceSource, SignalSource
+from orchestrator_core.ports.market import (
+    CloseSource,
+    PositionSource,
+    PriceSource,
+    SignalSource,
+)
 from orchestrator_core.ports.orders import (
     Allowance,
     CancelOutcome,
@@ -35,6 +40,7 @@ __all__ = [
     "CancelOutcome",
     "CircuitBreaker",
     "Clock",
+    "CloseSource",
     "Inquiry",
     "KillSwitch",
     "LookUp",

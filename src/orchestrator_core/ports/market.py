@@ -1,6 +1,7 @@
 """What is known of the market: signals, prices, positions."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Protocol
 
 from orchestrator_core.identifiers import Symbol
@@ -8,6 +9,7 @@ from orchestrator_core.model import (
     NoQuote,
     Position,
     Quote,
+    Reference,
     SignalBatch,
 )
 from orchestrator_core.requests import RunRequest
@@ -34,6 +36,22 @@ class PriceSource(Protocol):
         """Return one answer a symbol: a quote, or why there is none. A read.
 
         A price's age is not judged here.
+
+        Raises:
+            Unavailable: The source cannot be asked.
+        """
+        ...
+
+
+class CloseSource(Protocol):
+    """Where the closing prices of earlier sessions come from."""
+
+    async def closes(
+        self, symbols: Sequence[Symbol], *, before: date
+    ) -> Mapping[Symbol, Reference]:
+        """Return the latest close of each symbol on a day before that date. A read.
+
+        A symbol without one is left out, and so is one whose stored close cannot be read.
 
         Raises:
             Unavailable: The source cannot be asked.

@@ -1,8 +1,10 @@
 """The durable memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Protocol
 
+from orchestrator_core.books import StrategyBook
 from orchestrator_core.commits import (
     Backlog,
     ClaimAnswer,
@@ -18,11 +20,13 @@ from orchestrator_core.commits import (
     TakenRun,
     WaveClaim,
 )
-from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
+from orchestrator_core.controls import ControlEvent, StrategyControls
+from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
 from orchestrator_core.kill_switch import (
     HistoryEntry,
     Latch,
 )
+from orchestrator_core.model import Reference
 from orchestrator_core.orders import Settlement
 from orchestrator_core.replay import RecordFilter, StoredRecord
 from orchestrator_core.runs import Run, RunFilter, RunPage
@@ -57,6 +61,11 @@ class RunRepository(Protocol):
 
         An order whose id another run's row holds is stored ADOPTED. A claim obeys the rules of
         `commit_wave`; the plan is committed whatever becomes of the claim.
+
+        A record that names a book's version is committed only while the book of the run's strategy
+        has it, and makes the next version in the same commit; else nothing is stored, and the
+        answer is stale. Commits that name one wait for each other. A plan that is stored already is
+        never stale.
         """
         ...
 
@@ -159,6 +168,43 @@ class RunRepository(Protocol):
             after: Only those behind this one, by start and then by id.
             limit: As many at most.
         """
+        ...
+
+    async def read_book(self, strategy_id: StrategyId, as_of_date: date) -> StrategyBook:
+        """Return the strategy's book for one date. A read.
+
+        The version is read no later than the orders: what is committed between is in the orders, or
+        makes the version stale. An accepted order of which the gateway has no record of its own
+        (`dry_run`) or that has ended is no open order.
+        """
+        ...
+
+    async def last_accepted(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, Reference]:
+        """Return the price that each symbol's latest accepted order was sized with. A read.
+
+        Of every strategy; the latest by the time of its claim. A symbol without one is left out.
+        """
+        ...
+
+    async def read_controls(
+        self, strategy_id: StrategyId, *, count_failures: int
+    ) -> StrategyControls:
+        """Return how the strategy's controls stand. A read.
+
+        Args:
+            strategy_id: Whose.
+            count_failures: How far failed runs are counted; 0 spares the counting.
+        """
+        ...
+
+    async def add_control_event(self, event: ControlEvent) -> None:
+        """Record what an operator did, once: the same event is there already when repeated."""
+        ...
+
+    async def control_events(
+        self, strategy_id: StrategyId, *, limit: int
+    ) -> Sequence[ControlEvent]:
+        """Return what operators did for the strategy, newest first. A read."""
         ...
 
     async def open_orders(self) -> Sequence[OpenOrder]:

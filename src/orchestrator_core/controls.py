@@ -1,0 +1,53 @@
+"""What an operator sets at run time for one strategy, and what its failures call for.
+
+Every change is an event in a history that is never rewritten; how things stand follows from the
+latest event of each kind. A run reads the controls after it has read the latch. Turning reduce-only
+on is recorded first, and raises the latch's epoch then: a run that read the controls before can
+claim nothing more.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from attrs import frozen
+
+from orchestrator_core.identifiers import StrategyId
+
+
+class ControlEventKind(StrEnum):
+    """What an operator did."""
+
+    REDUCE_ONLY_ON = "REDUCE_ONLY_ON"
+    REDUCE_ONLY_OFF = "REDUCE_ONLY_OFF"
+    REARMED = "REARMED"
+
+
+@frozen
+class ControlEvent:
+    """One thing that an operator did, for one strategy.
+
+    Attributes:
+        operator: By name.
+        notes: Why, in the operator's words.
+    """
+
+    strategy_id: StrategyId
+    kind: ControlEventKind
+    at: datetime
+    operator: str
+    notes: str
+
+
+@frozen
+class StrategyControls:
+    """How one strategy's controls stand.
+
+    Attributes:
+        reduce_only: Only orders that shrink a position may go.
+        failed_runs: Runs that ended as failed, one after the other, the latest first, since the
+            latest run that did not, and since the latest re-arming; as far as was counted. Runs
+            that a request made dry, and runs still open, are left out.
+    """
+
+    reduce_only: bool = False
+    failed_runs: int = 0
