@@ -1,8 +1,8 @@
 """Controls of a run's orders as a whole: the basket is sent within them, or none of it is.
 
 A basket is what is left of a plan after the controls of single orders. Its exposures are those of
-its orders alone, at the prices that they were sized with: positions held before, and other runs,
-are not in them.
+its orders alone, at the prices that they were sized with: positions held before are not in them.
+What the strategy ordered in other runs of the date is in the exposures of the day.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,9 +11,10 @@ from decimal import Decimal
 
 from attrs import frozen
 
+from orchestrator_core.books import DayExposure
 from orchestrator_core.limits import Denial, DenialCode, Limits, SessionRule
 from orchestrator_core.model import OrderIntent, Side
-from orchestrator_core.money import EXACT, ZERO, multiply
+from orchestrator_core.money import WIDE, ZERO, multiply
 from orchestrator_core.sessions import is_open, next_opening
 
 
@@ -26,31 +27,59 @@ class Basket:
         long: Worth of what is bought, account currency.
         short: Worth of what is sold, account currency, unsigned.
         decided_at: When it was decided to send them.
+        day_long: Worth of all that the strategy buys on the date, these orders included.
+        day_short: Worth of all that it sells, unsigned.
     """
 
     decided_at: datetime
     orders: int
     long: Decimal
     short: Decimal
+    day_long: Decimal = ZERO
+    day_short: Decimal = ZERO
 
     @property
     def gross(self) -> Decimal:
         """Worth of all orders, account currency."""
-        return EXACT.add(self.long, self.short)
+        return WIDE.add(self.long, self.short)
 
     @property
     def net(self) -> Decimal:
         """What is bought less what is sold, account currency; below zero when more is sold."""
-        return EXACT.subtract(self.long, self.short)
+        return WIDE.subtract(self.long, self.short)
 
 
-def basket_of(orders: Iterable[tuple[OrderIntent, Decimal]], decided_at: datetime) -> Basket:
-    """Return the basket of orders, each with its price."""
-    count, worth = 0, {Side.BUY: ZERO, Side.SELL: ZERO}
+def basket_of(
+    orders: Iterable[tuple[OrderIntent, Decimal]],
+    decided_at: datetime,
+    day: DayExposure | None = None,
+) -> Basket:
+    """Return the basket of orders, each with its price.
+
+    Args:
+        orders: To be sent.
+        decided_at: When.
+        day: What the strategy has ordered on the date before; an order that stands in there
+            already adds nothing to it.
+    """
+    day = day or DayExposure()
+    count = 0
+    worth = {Side.BUY: ZERO, Side.SELL: ZERO}
+    of_day = {Side.BUY: day.long, Side.SELL: day.short}
     for intent, price in orders:
         count += 1
-        worth[intent.side] = EXACT.add(worth[intent.side], multiply(price, intent.qty))
-    return Basket(decided_at, count, long=worth[Side.BUY], short=worth[Side.SELL])
+        notional, side = multiply(price, intent.qty), intent.side
+        worth[side] = WIDE.add(worth[side], notional)
+        if intent.client_order_id not in day.held_ids:
+            of_day[side] = WIDE.add(of_day[side], notional)
+    return Basket(
+        decided_at,
+        count,
+        long=worth[Side.BUY],
+        short=worth[Side.SELL],
+        day_long=of_day[Side.BUY],
+        day_short=of_day[Side.SELL],
+    )
 
 
 def deny_closed_market(basket: Basket, limits: Limits) -> Denial | None:
@@ -98,6 +127,28 @@ def deny_excess_net(basket: Basket, limits: Limits) -> Denial | None:
     return _deny_above(DenialCode.MAX_BASKET_NET, "net", basket.net, limits.max_basket_net)
 
 
+def deny_excess_day_long(basket: Basket, limits: Limits) -> Denial | None:
+    """Deny a basket with which the strategy buys for more than `max_day_long` on the date."""
+    return _deny_above(DenialCode.MAX_DAY_LONG, "long", basket.day_long, limits.max_day_long)
+
+
+def deny_excess_day_short(basket: Basket, limits: Limits) -> Denial | None:
+    """Deny a basket with which the strategy sells for more than `max_day_short` on the date."""
+    return _deny_above(DenialCode.MAX_DAY_SHORT, "short", basket.day_short, limits.max_day_short)
+
+
+def deny_excess_day_gross(basket: Basket, limits: Limits) -> Denial | None:
+    """Deny a basket with which the date's orders are worth more than `max_day_gross`."""
+    gross = WIDE.add(basket.day_long, basket.day_short)
+    return _deny_above(DenialCode.MAX_DAY_GROSS, "gross", gross, limits.max_day_gross)
+
+
+def deny_excess_day_net(basket: Basket, limits: Limits) -> Denial | None:
+    """Deny a basket with which the date's buys, or sells, outweigh by more than `max_day_net`."""
+    net = WIDE.subtract(basket.day_long, basket.day_short)
+    return _deny_above(DenialCode.MAX_DAY_NET, "net", net, limits.max_day_net)
+
+
 def _deny_above(
     code: DenialCode, name: str, exposure: Decimal, bound: Decimal | None
 ) -> Denial | None:
@@ -116,6 +167,10 @@ BASKET_CHECKS: tuple[BasketCheck, ...] = (
     deny_excess_short,
     deny_excess_gross,
     deny_excess_net,
+    deny_excess_day_long,
+    deny_excess_day_short,
+    deny_excess_day_gross,
+    deny_excess_day_net,
 )
 
 

@@ -1,6 +1,7 @@
 """The waterfall: one decision's way from weight to order, as data.
 
     weight -> target notional -> at most the cap -> price -> shares (-> lots -> leftover)
+        (-> position -> own open orders -> delta) -> limits
         -> the order, or the typed reason why there is none
 
 Clients, the command line and backtests are shown these same steps. Each value is the exact text of
@@ -14,10 +15,11 @@ from enum import StrEnum
 from attrs import frozen
 
 from orchestrator_core.baskets import market_closed
+from orchestrator_core.differences import Difference
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import SessionRule
-from orchestrator_core.model import Quote
-from orchestrator_core.money import decimal_of
+from orchestrator_core.model import Quote, Signal
+from orchestrator_core.money import multiply
 from orchestrator_core.planning import SizingDecision, SkipReason, Snapshot
 from orchestrator_core.replay import StoredRecord, compare, derive
 from orchestrator_core.sizing import Sizing
@@ -36,6 +38,12 @@ class StepName(StrEnum):
     SHARES = "shares"
     LOTS = "lots"
     LEFTOVER = "leftover"
+    POSITION = "position"
+    ON_ORDER = "on_order"
+    DELTA = "delta"
+    REFERENCE = "reference"
+    ORDER_QTY = "order_qty"
+    ORDER_NOTIONAL = "order_notional"
     WARNED = "warned"
     ORDER = "order"
     SKIPPED = "skipped"
@@ -61,22 +69,29 @@ class Step:
 
 Waterfall = tuple[Step, ...]
 
+# A symbol, and the leg of its order.
+Explained = tuple[Symbol, int]
+
 
 def explain(decision: SizingDecision, snapshot: Snapshot) -> Waterfall:
     """Return the steps of one decision of the snapshot's plan, in order."""
-    steps = [Step(StepName.WEIGHT, _exact(decimal_of(decision.signal.target_weight)))]
+    steps = [_weight(decision.signal)]
     if decision.sizing is not None:
         steps += _notionals(decision.sizing, snapshot)
     if decision.quote is not None:
         steps.append(_price(decision, snapshot))
     if decision.sizing is not None:
         steps += _shares(decision.sizing)
+    if decision.difference is not None:
+        steps += _lacking(decision.difference)
+    if decision.intent is not None:
+        steps += _judged(decision, snapshot)
     steps += _ends(decision, snapshot)
     return tuple(steps)
 
 
-def explain_record(record: StoredRecord) -> Mapping[Symbol, Waterfall]:
-    """Return each symbol's steps, derived from a run's stored record.
+def explain_record(record: StoredRecord) -> Mapping[Explained, Waterfall]:
+    """Return each order's steps by symbol and leg, derived from a run's stored record.
 
     Where the code installed now decides otherwise than the stored plan says, the last step says so.
 
@@ -86,15 +101,50 @@ def explain_record(record: StoredRecord) -> Mapping[Symbol, Waterfall]:
     derivation = derive(record)
     snapshot = derivation.snapshot
     changed = {each.symbol: each for each in compare(record.rows, derivation.rows)}
-    explained = {}
+    explained: dict[Explained, Waterfall] = {}
     for decision in derivation.plan.decisions:
-        symbol = decision.signal.symbol
+        symbol, leg = decision.signal.symbol, 0 if decision.intent is None else decision.intent.leg
         steps = explain(decision, snapshot)
         if symbol in changed:
             note = f"by version {snapshot.code_version}; the steps are what this version makes"
             steps += (Step(StepName.DECIDED_OTHERWISE, changed[symbol].stored, note=note),)
-        explained[symbol] = steps
+        # Of a flip whose second leg is no order of its own, the first leg's steps stand.
+        explained.setdefault((symbol, leg), steps)
     return explained
+
+
+def _weight(signal: Signal) -> Step:
+    parts = (f"{each.strategy_id} {_exact(each.weight)}" for each in signal.contributions)
+    return Step(StepName.WEIGHT, _exact(signal.weight), note=", ".join(parts) or None)
+
+
+def _lacking(lacking: Difference) -> Iterator[Step]:
+    yield Step(StepName.POSITION, str(lacking.held))
+    yield Step(StepName.ON_ORDER, str(lacking.on_order))
+    note = None
+    if len(lacking.legs) > 1:
+        note = "through zero, in two legs: " + ", ".join(map(str, lacking.legs))
+    elif sum(lacking.legs) != lacking.shares:
+        note = f"{sum(lacking.legs)} in whole lots"
+    yield Step(StepName.DELTA, str(lacking.shares), note=note)
+
+
+def _judged(decision: SizingDecision, snapshot: Snapshot) -> Iterator[Step]:
+    """What the controls compared that let an order through, or not."""
+    limits, intent = snapshot.policy.limits, decision.intent
+    quote, reference = decision.quote, decision.reference
+    if intent is None or not isinstance(quote, Quote):
+        return
+    if limits.needs_references:
+        band = None if limits.price_band is None else _exact(limits.price_band)
+        value = None if reference is None else _exact(reference.price)
+        note = "none is known" if reference is None else reference.source
+        yield Step(StepName.REFERENCE, value, band, note)
+    if limits.max_order_qty is not None:
+        yield Step(StepName.ORDER_QTY, str(intent.qty), str(limits.max_order_qty))
+    if limits.max_order_notional is not None:
+        notional = _exact(multiply(quote.price, intent.qty))
+        yield Step(StepName.ORDER_NOTIONAL, notional, _exact(limits.max_order_notional))
 
 
 def _notionals(sizing: Sizing, snapshot: Snapshot) -> Iterator[Step]:
@@ -138,7 +188,9 @@ def _ends(decision: SizingDecision, snapshot: Snapshot) -> Iterator[Step]:
     intent, skip, denial = decision.intent, decision.skip, decision.denial
     if intent is not None:
         yield from _warnings(snapshot)
-        yield Step(StepName.ORDER, f"{intent.side} {intent.qty}", note=intent.client_order_id)
+        leg = f", leg {intent.leg}" if intent.leg else ""
+        order = f"{intent.side} {intent.qty}"
+        yield Step(StepName.ORDER, order, note=f"{intent.client_order_id}{leg}")
     if denial is not None:
         figures = dict(denial.figures)
         bound = figures.get("limit")

@@ -87,7 +87,11 @@ class RunHolder:
         except OutcomeUnknown:
             self.plan_may_stand = True
             commit = await self.ports.runs.commit_plan(self.lease, record, claim)
-        self.plan_may_stand = True
+        # A version never comes back: a twin of a stale commit that arrives late stores nothing.
+        self.plan_may_stand = not commit.is_stale
+        if commit.is_stale:
+            self.book.find_no_plan()
+            return commit
         self._last_commit = self.ports.clock.monotonic()
         self.book.find_stored(commit.orders)
         return commit

@@ -104,6 +104,11 @@ class Holdings:
         left = held + against
         return left if left and (left > 0) is (held > 0) else 0
 
+    def allows_reduction(self, symbol: Symbol, signed_qty: int) -> bool:
+        """Whether an order shrinks the position, and cannot turn it, whatever fills meanwhile."""
+        left = self.shrinkable(symbol)
+        return (left > 0 > signed_qty >= -left) or (left < 0 < signed_qty <= -left)
+
     def unsettled_on(self, symbol: Symbol) -> Unsettled | None:
         """Return an unsettled order on the symbol, or None."""
         return self._unsettled.get(symbol)

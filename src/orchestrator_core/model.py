@@ -187,6 +187,11 @@ class OrderIntent:
         if type(value) is not int or value <= 0:
             raise ValueError(f"qty: expected whole shares above zero, got {value!r}")
 
+    @property
+    def signed_qty(self) -> int:
+        """Shares, below zero when sold."""
+        return self.qty if self.side is Side.BUY else -self.qty
+
 
 @frozen
 class OrderReport:

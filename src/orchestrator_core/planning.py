@@ -4,21 +4,42 @@
 time included, so a stored run can be derived again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from operator import itemgetter
 
 from attrs import evolve, frozen
 
 from orchestrator_core.baskets import basket_of, first_basket_denial
+from orchestrator_core.books import DayExposure
+from orchestrator_core.differences import Difference, deny_beside_open, difference
+from orchestrator_core.holdings import Holdings
 from orchestrator_core.identifiers import Decision, Symbol
 from orchestrator_core.leftover import Rounded, spend_leftover
-from orchestrator_core.limits import BASKET_CODES, Denial, Limits, first_denial
-from orchestrator_core.model import NoQuote, OrderIntent, Quote, Side, Signal, SignalBatch
-from orchestrator_core.money import decimal_of, multiply
+from orchestrator_core.limits import (
+    BASKET_CODES,
+    Denial,
+    Limits,
+    OrderFacts,
+    denial_of,
+    first_denial,
+)
+from orchestrator_core.model import (
+    NoQuote,
+    OrderIntent,
+    Quote,
+    Reference,
+    Side,
+    Signal,
+    SignalBatch,
+)
+from orchestrator_core.money import multiply
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.sizing import Sizing, SizingPolicy, size_position
+from orchestrator_core.sending import place_in_sending
+from orchestrator_core.sizing import Sizing, SizingMode, SizingPolicy, size_position
 
 
 class SkipReason(StrEnum):
@@ -28,6 +49,7 @@ class SkipReason(StrEnum):
     LESS_THAN_ONE_SHARE = "qty_less_than_one_share"
     LESS_THAN_MINIMUM = "notional_below_minimum"
     PRICE_UNAVAILABLE = "price_unavailable"
+    AT_TARGET = "at_target"
     DRY_RUN = "dry_run"
 
 
@@ -48,9 +70,12 @@ class Snapshot:
         request: The request that the run is held to.
         policy: Sizing and limits in force.
         batch: The signals as received.
-        quotes: One answer a symbol that has a weight, in the signals' order.
+        quotes: One answer a symbol that has a weight, or is held in delta mode.
         decided_at: Time that price ages are measured at.
         code_version: Version of this library.
+        holdings: The account; None where nothing depends on it.
+        day: What the strategy ordered on the date before; None where nothing depends on it.
+        references: What prices are held against; empty where nothing depends on them.
     """
 
     decision: Decision
@@ -60,16 +85,22 @@ class Snapshot:
     quotes: tuple[Quote | NoQuote, ...]
     decided_at: datetime
     code_version: str
+    holdings: Holdings | None = None
+    day: DayExposure | None = None
+    references: tuple[Reference, ...] = ()
 
 
 @frozen
 class SizingDecision:
-    """One signal's way from weight to order, or to the reason why there is none.
+    """One order's way from weight to order, or to the reason why there is none.
 
     Attributes:
-        signal: The signal as received.
+        signal: The signal as received; of a position that is closed since no signal names it, one
+            of weight zero.
         quote: The price it was sized with, or why there is none; None if none was needed.
         sizing: The steps to shares; None if it stopped before.
+        difference: What the account lacks of those shares; None in absolute mode.
+        reference: What its price was held against.
         intent: The order; present also when it was denied or is not to be sent.
         skip: Why nothing is sent.
         skip_detail: What was wrong, for `PRICE_UNAVAILABLE`.
@@ -79,6 +110,8 @@ class SizingDecision:
     signal: Signal
     quote: Quote | NoQuote | None = None
     sizing: Sizing | None = None
+    difference: Difference | None = None
+    reference: Reference | None = None
     intent: OrderIntent | None = None
     skip: SkipReason | None = None
     skip_detail: str | None = None
@@ -98,8 +131,14 @@ class OrderPlan:
 
     @property
     def intents(self) -> tuple[OrderIntent, ...]:
-        """The orders to be sent, in the order of sending: see `sending_order`."""
-        return sending_order(self.decisions)
+        """The orders to be sent, in the order of sending: see `place_in_sending`."""
+        to_send = [
+            (place_in_sending(decision.intent, decision.signal.rank), decision.intent)
+            for decision in self.decisions
+            if decision.intent is not None and decision.is_to_be_sent
+        ]
+        to_send.sort(key=itemgetter(0))
+        return tuple(intent for _, intent in to_send)
 
     @property
     def refusal(self) -> Denial | None:
@@ -124,135 +163,202 @@ def price_problem(as_of: datetime, now: datetime, limits: Limits) -> str | None:
 
 
 def plan_orders(snapshot: Snapshot, policy: PlanningPolicy) -> OrderPlan:
-    """Derive the plan: one decision a signal, in the signals' order.
+    """Derive the plan: a decision for each signal, in the signals' order.
 
-    Orders are denied one by one; what is left is the basket, which is judged as a whole: one denial
-    denies all of it. The leftover pass is undone where the basket is refused with what it added.
+    A flip through zero makes two of one signal; positions that no signal names, where they are to
+    be closed, come last, by symbol. Orders are denied one by one; what is left is the basket, which
+    is judged as a whole: one denial denies all of it. The leftover pass is undone where the basket
+    is refused with what it added.
     """
-    quotes = {quote.symbol: quote for quote in snapshot.quotes}
-    sized = [
-        _size(signal, quotes.get(signal.symbol), snapshot, policy)
-        for signal in snapshot.batch.signals
-    ]
+    planner = _Planner(snapshot, policy)
+    sized = [planner.size(signal) for signal in planner.signals]
     spends = policy.sizing.rules.spends_leftover
-    spent = _spend_leftover(sized, snapshot, policy) if spends else sized
-    decided, denial = _decide_together(spent, snapshot, policy)
+    spent = planner.spend_leftover(sized) if spends else sized
+    decided, denial = planner.decide_together(spent)
     if spends and denial is not None:
-        decided, denial = _decide_together(sized, snapshot, policy)
-    return OrderPlan(tuple(_end(decision, denial, snapshot) for decision in decided))
+        decided, denial = planner.decide_together(sized)
+    return OrderPlan(tuple(planner.end(decision, denial) for decision in decided))
 
 
-def _size(
-    signal: Signal, quote: Quote | NoQuote | None, snapshot: Snapshot, policy: PlanningPolicy
-) -> SizingDecision:
-    """Return the decision as far as it goes without an order."""
-    weight = decimal_of(signal.target_weight)
-    if weight == 0:
-        return SizingDecision(signal, quote, skip=SkipReason.ZERO_WEIGHT)
-    if not isinstance(quote, Quote):
-        detail = "no price" if quote is None else quote.reason
-        return SizingDecision(signal, quote, skip=SkipReason.PRICE_UNAVAILABLE, skip_detail=detail)
-    problem = price_problem(quote.as_of, snapshot.decided_at, policy.limits)
-    if problem is not None:
-        return SizingDecision(signal, quote, skip=SkipReason.PRICE_UNAVAILABLE, skip_detail=problem)
-    lot = policy.sizing.rules.lot_of(signal.symbol)
-    return SizingDecision(signal, quote, size_position(weight, quote.price, policy.sizing, lot=lot))
+@frozen(slots=False)
+class _Planner:
+    """One snapshot under a policy."""
+
+    snapshot: Snapshot
+    policy: PlanningPolicy
+
+    @cached_property
+    def _quotes(self) -> Mapping[Symbol, Quote | NoQuote]:
+        return {quote.symbol: quote for quote in self.snapshot.quotes}
+
+    @cached_property
+    def _references(self) -> Mapping[Symbol, Reference]:
+        return {reference.symbol: reference for reference in self.snapshot.references}
+
+    @cached_property
+    def _account(self) -> Holdings | None:
+        """The account that differences are from; None in absolute mode."""
+        is_delta = self.policy.sizing.rules.mode is SizingMode.DELTA
+        return (self.snapshot.holdings or Holdings()) if is_delta else None
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """What is decided on: the signals, and positions to be closed that none of them names."""
+        signals = self.snapshot.batch.signals
+        account = self._account
+        if account is None or not self.policy.sizing.rules.closes_absent:
+            return signals
+        absent = sorted(account.symbols - {signal.symbol for signal in signals})
+        last = max((signal.rank for signal in signals), default=0)
+        return signals + tuple(Signal(symbol, 0.0, last + 1, 0.0) for symbol in absent)
+
+    def size(self, signal: Signal) -> SizingDecision:
+        """Return the decision as far as it goes without an order."""
+        symbol, weight = signal.symbol, signal.weight
+        quote = self._quotes.get(symbol)
+        account = self._account
+        if weight == 0 and (account is None or symbol not in account.symbols):
+            return SizingDecision(signal, quote, skip=SkipReason.ZERO_WEIGHT)
+        if not isinstance(quote, Quote):
+            detail = "no price" if quote is None else quote.reason
+            return _unpriced(signal, quote, detail)
+        problem = price_problem(quote.as_of, self.snapshot.decided_at, self.policy.limits)
+        if problem is not None:
+            return _unpriced(signal, quote, problem)
+        lot = self.policy.sizing.rules.lot_of(symbol)
+        sizing = size_position(weight, quote.price, self.policy.sizing, lot=lot)
+        return SizingDecision(signal, quote, sizing, reference=self._references.get(symbol))
+
+    def spend_leftover(self, sized: Sequence[SizingDecision]) -> list[SizingDecision]:
+        """Return the decisions, some with a few lots more."""
+        positions = [
+            Rounded(each.signal.symbol, each.signal.rank, each.quote.price, each.sizing)
+            for each in sized
+            if each.sizing is not None and each.sizing.weight and isinstance(each.quote, Quote)
+        ]
+        spent = spend_leftover(
+            positions, cap=self.policy.sizing.max_position_size, allows=self._allows
+        )
+        sizings = {position.symbol: position.sizing for position in spent}
+        return [evolve(each, sizing=sizings.get(each.signal.symbol, each.sizing)) for each in sized]
+
+    def _allows(self, position: Rounded) -> bool:
+        """Whether the orders that make a position are inside every limit of one order.
+
+        An order that makes a position smaller is: no lot more of the position makes it larger.
+        """
+        is_long = position.sizing.weight > 0
+        for leg, shares in enumerate(self._legs(position.symbol, position.sizing)):
+            if (shares > 0) is not is_long:
+                continue
+            facts = OrderFacts(
+                _intend(position.symbol, shares, leg, self.snapshot.decision),
+                position.price,
+                self._references.get(position.symbol),
+                self.snapshot.holdings,
+            )
+            if first_denial(facts, self.policy.limits) is not None:
+                return False
+        return True
+
+    def _legs(self, symbol: Symbol, sizing: Sizing) -> tuple[int, ...]:
+        lacking = self._difference(symbol, sizing)
+        return (sizing.signed_shares,) if lacking is None else lacking.legs
+
+    def _difference(self, symbol: Symbol, sizing: Sizing) -> Difference | None:
+        account = self._account
+        if account is None:
+            return None
+        held, on_order = account.held(symbol), account.on_order(symbol)
+        return difference(sizing.signed_shares, held=held, on_order=on_order, lot=sizing.lot)
+
+    def decide_together(
+        self, sized: Iterable[SizingDecision]
+    ) -> tuple[list[SizingDecision], Denial | None]:
+        """Return the decisions, and why orders among them are refused as a whole, if they are."""
+        decided = [decision for each in sized for decision in self._decide(each)]
+        if not self.policy.limits.has_basket_bounds:
+            return decided, None
+        orders = (
+            (decision.intent, decision.quote.price)
+            for decision in decided
+            if decision.is_to_be_sent
+            and decision.intent is not None
+            and isinstance(decision.quote, Quote)
+        )
+        basket = basket_of(orders, self.snapshot.decided_at, self.snapshot.day)
+        return decided, first_basket_denial(basket, self.policy.limits)
+
+    def _decide(self, sized: SizingDecision) -> tuple[SizingDecision, ...]:
+        """Return the decision with its order, or with why there is none; a flip makes two."""
+        sizing, quote = sized.sizing, sized.quote
+        if sizing is None or not isinstance(quote, Quote):
+            return (sized,)
+        symbol = sized.signal.symbol
+        lacking = self._difference(symbol, sizing)
+        if lacking is None:
+            if sizing.shares == 0:
+                return (evolve(sized, skip=SkipReason.LESS_THAN_ONE_SHARE),)
+            return (self._order(sized, sizing.signed_shares, leg=0, price=quote.price),)
+        sized = evolve(sized, difference=lacking)
+        if not lacking.legs:
+            return (self._at_target(sized),)
+        return self._order_legs(sized, lacking, quote.price)
+
+    def _at_target(self, sized: SizingDecision) -> SizingDecision:
+        """Return the decision that nothing is lacking, unless nobody can say so."""
+        account = self._account
+        unsettled = None if account is None else account.unsettled_on(sized.signal.symbol)
+        if unsettled is not None:
+            return evolve(sized, denial=denial_of(unsettled))
+        return evolve(sized, skip=SkipReason.AT_TARGET)
+
+    def _order_legs(
+        self, sized: SizingDecision, lacking: Difference, price: Decimal
+    ) -> tuple[SizingDecision, ...]:
+        first = self._order(sized, lacking.legs[0], leg=0, price=price)
+        if len(lacking.legs) == 1:
+            return (first,)
+        second = self._order(sized, lacking.legs[1], leg=1, price=price)
+        if first.denial is not None and second.skip is None:
+            second = evolve(second, denial=first.denial)
+        return first, second
+
+    def _order(
+        self, sized: SizingDecision, shares: int, *, leg: int, price: Decimal
+    ) -> SizingDecision:
+        """Return the decision with an order of so many shares, denied if a control says so."""
+        symbol, lacking = sized.signal.symbol, sized.difference
+        closes = lacking is not None and leg == 0 and shares == -(lacking.held + lacking.on_order)
+        least = self.policy.sizing.rules.min_order_notional
+        if not closes and multiply(price, abs(shares)) < least:
+            return evolve(sized, skip=SkipReason.LESS_THAN_MINIMUM)
+        intent = _intend(symbol, shares, leg, self.snapshot.decision)
+        facts = OrderFacts(intent, price, sized.reference, self.snapshot.holdings)
+        denial = first_denial(facts, self.policy.limits)
+        if denial is None and self._account is not None:
+            denial = deny_beside_open(symbol, shares, is_second=leg > 0, holdings=self._account)
+        return evolve(sized, intent=intent, denial=denial)
+
+    def end(self, decided: SizingDecision, denial: Denial | None) -> SizingDecision:
+        """Return the decision with what holds back every order of the run, if anything does."""
+        if not decided.is_to_be_sent:
+            return decided
+        if denial is not None:
+            return evolve(decided, denial=denial)
+        is_dry = self.snapshot.request.dry_run
+        return evolve(decided, skip=SkipReason.DRY_RUN) if is_dry else decided
 
 
-def _spend_leftover(
-    sized: Sequence[SizingDecision], snapshot: Snapshot, policy: PlanningPolicy
-) -> list[SizingDecision]:
-    positions = [
-        Rounded(decision.signal.symbol, decision.signal.rank, decision.quote.price, decision.sizing)
-        for decision in sized
-        if decision.sizing is not None and isinstance(decision.quote, Quote)
-    ]
-
-    def allows(position: Rounded) -> bool:
-        intent = _intend(position.symbol, position.sizing, snapshot.decision)
-        return first_denial(intent, position.price, policy.limits) is None
-
-    spent = spend_leftover(positions, cap=policy.sizing.max_position_size, allows=allows)
-    sizings = {position.symbol: position.sizing for position in spent}
-    return [evolve(each, sizing=sizings.get(each.signal.symbol)) for each in sized]
+def _unpriced(signal: Signal, quote: Quote | NoQuote | None, why: str) -> SizingDecision:
+    return SizingDecision(signal, quote, skip=SkipReason.PRICE_UNAVAILABLE, skip_detail=why)
 
 
-def _decide_together(
-    sized: Iterable[SizingDecision], snapshot: Snapshot, policy: PlanningPolicy
-) -> tuple[list[SizingDecision], Denial | None]:
-    """Return the decisions, and why the orders among them are refused as a whole, if they are."""
-    decided = [_decide(decision, snapshot, policy) for decision in sized]
-    if not policy.limits.has_basket_bounds:
-        return decided, None
-    orders = (
-        (decision.intent, decision.quote.price)
-        for decision in decided
-        if decision.intent is not None
-        and decision.denial is None
-        and isinstance(decision.quote, Quote)
-    )
-    return decided, first_basket_denial(basket_of(orders, snapshot.decided_at), policy.limits)
-
-
-def _end(decided: SizingDecision, denial: Denial | None, snapshot: Snapshot) -> SizingDecision:
-    """Return the decision with what holds back every order of the run, if anything does."""
-    if decided.intent is None or decided.denial is not None:
-        return decided
-    if denial is not None:
-        return evolve(decided, denial=denial)
-    return evolve(decided, skip=SkipReason.DRY_RUN) if snapshot.request.dry_run else decided
-
-
-def _decide(sized: SizingDecision, snapshot: Snapshot, policy: PlanningPolicy) -> SizingDecision:
-    """Return the decision with its order, or with why there is none."""
-    sizing, quote = sized.sizing, sized.quote
-    if sizing is None or not isinstance(quote, Quote):
-        return sized
-    if sizing.shares == 0:
-        return evolve(sized, skip=SkipReason.LESS_THAN_ONE_SHARE)
-    if multiply(quote.price, sizing.shares) < policy.sizing.rules.min_order_notional:
-        return evolve(sized, skip=SkipReason.LESS_THAN_MINIMUM)
-    intent = _intend(sized.signal.symbol, sizing, snapshot.decision)
-    return evolve(sized, intent=intent, denial=first_denial(intent, quote.price, policy.limits))
-
-
-def _intend(symbol: Symbol, sizing: Sizing, decision: Decision) -> OrderIntent:
+def _intend(symbol: Symbol, shares: int, leg: int, decision: Decision) -> OrderIntent:
     return OrderIntent(
-        client_order_id=decision.client_order_id(symbol),
+        client_order_id=decision.client_order_id(symbol, leg=leg),
         symbol=symbol,
-        side=Side.BUY if sizing.weight > 0 else Side.SELL,
-        qty=sizing.shares,
+        side=Side.BUY if shares > 0 else Side.SELL,
+        qty=abs(shares),
+        leg=leg,
     )
-
-
-def sending_order(decisions: Iterable[SizingDecision]) -> tuple[OrderIntent, ...]:
-    """Return the orders to be sent, by `place_in_sending`."""
-    to_send = [
-        (place_in_sending(decision.intent, decision.signal.rank), decision.intent)
-        for decision in decisions
-        if decision.intent is not None and decision.is_to_be_sent
-    ]
-    to_send.sort(key=itemgetter(0))
-    return tuple(intent for _, intent in to_send)
-
-
-def place_in_sending(intent: OrderIntent, rank: int) -> tuple[bool, int, Symbol, int]:
-    """Return what orders are sorted by: sells before buys, then by rank, symbol and leg."""
-    return intent.side is Side.BUY, rank, intent.symbol, intent.leg
-
-
-def next_wave(pending: Sequence[OrderIntent], *, max_orders: int) -> tuple[OrderIntent, ...]:
-    """Return the head of `pending` that may be in flight together.
-
-    One side only, one leg a symbol, at most `max_orders`.
-    """
-    wave: list[OrderIntent] = []
-    symbols: set[Symbol] = set()
-    for intent in pending:
-        if len(wave) == max_orders or intent.side is not pending[0].side:
-            break
-        if intent.symbol in symbols:
-            break
-        symbols.add(intent.symbol)
-        wave.append(intent)
-    return tuple(wave)

@@ -26,6 +26,9 @@ class RunPolicy:
         owner_wait_seconds: How long a run waits for the orders that it adopted.
         unresolved_after_seconds: Age of a claim whose order is still UNKNOWN at which it is left
             to an operator; outlasts by far the time that a try may be in flight.
+        max_failed_runs: Failed runs in a row after which an operator must re-arm the strategy; None
+            leaves it open.
+        leg_wait_seconds: How long a second leg waits for the fill of the first.
         code_version: Version that decides.
     """
 
@@ -42,6 +45,8 @@ class RunPolicy:
     persist_seconds: float = 20.0
     owner_wait_seconds: float = 10.0
     unresolved_after_seconds: float = 300.0
+    max_failed_runs: int | None = None
+    leg_wait_seconds: float = 10.0
 
     @property
     def mode(self) -> TradingMode:

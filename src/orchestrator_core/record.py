@@ -12,16 +12,37 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from orchestrator_core.identifiers import Decision, StrategyId, Symbol, TradingMode
-from orchestrator_core.limits import Limits, SessionRule
-from orchestrator_core.model import Contribution, NoQuote, Quote, Signal, SignalBatch
+from orchestrator_core.books import DayExposure
+from orchestrator_core.holdings import Holdings, OpenQty, Unsettled
+from orchestrator_core.identifiers import (
+    ClientOrderId,
+    Decision,
+    StrategyId,
+    Symbol,
+    TradingMode,
+)
+from orchestrator_core.model import (
+    Contribution,
+    NoQuote,
+    Quote,
+    Reference,
+    Side,
+    Signal,
+    SignalBatch,
+)
 from orchestrator_core.planning import PlanningPolicy, Snapshot
+from orchestrator_core.record_policies import (
+    decode_limits,
+    decode_rules,
+    encode_limits,
+    encode_rules,
+)
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.sizing import SizingPolicy, SizingRules
+from orchestrator_core.sizing import SizingPolicy
 
-FORMAT = "snapshot/2"
-# A record of the first form was sized without rules.
-FORMATS = frozenset({"snapshot/1", FORMAT})
+FORMAT = "snapshot/3"
+# A record of the first form was sized without rules, one of the second without an account.
+FORMATS = frozenset({"snapshot/1", "snapshot/2", FORMAT})
 
 Json = dict[str, Any]
 
@@ -56,14 +77,17 @@ def encode_snapshot(snapshot: Snapshot) -> Json:
             "sizing": {
                 "capital": str(snapshot.policy.sizing.capital),
                 "max_position_size": str(snapshot.policy.sizing.max_position_size),
-                "rules": _encode_rules(snapshot.policy.sizing.rules),
+                "rules": encode_rules(snapshot.policy.sizing.rules),
             },
-            "limits": _encode_limits(snapshot.policy.limits),
+            "limits": encode_limits(snapshot.policy.limits),
         },
         "batch": encode_batch(snapshot.batch),
         "quotes": [_encode_quote(quote) for quote in snapshot.quotes],
         "decided_at": encode_time(snapshot.decided_at),
         "code_version": snapshot.code_version,
+        "holdings": None if snapshot.holdings is None else _encode_holdings(snapshot.holdings),
+        "day": None if snapshot.day is None else _encode_day(snapshot.day),
+        "references": [_encode_reference(reference) for reference in snapshot.references],
     }
 
 
@@ -90,14 +114,17 @@ def decode_snapshot(encoded: Mapping[str, Any]) -> Snapshot:
                 sizing=SizingPolicy(
                     capital=Decimal(policy["sizing"]["capital"]),
                     max_position_size=Decimal(policy["sizing"]["max_position_size"]),
-                    rules=_decode_rules(policy["sizing"].get("rules")),
+                    rules=decode_rules(policy["sizing"].get("rules")),
                 ),
-                limits=_decode_limits(policy["limits"]),
+                limits=decode_limits(policy["limits"]),
             ),
             batch=decode_batch(encoded["batch"]),
             quotes=tuple(_decode_quote(quote) for quote in encoded["quotes"]),
             decided_at=decode_time(encoded["decided_at"]),
             code_version=encoded["code_version"],
+            holdings=_decode_holdings(encoded.get("holdings")),
+            day=_decode_day(encoded.get("day")),
+            references=tuple(_decode_reference(each) for each in encoded.get("references", ())),
         )
     except (KeyError, TypeError, ArithmeticError) as error:
         raise ValueError(f"damaged record: {error!r}") from error
@@ -112,6 +139,7 @@ def encode_request(request: RunRequest) -> Json:
         "max_position_size": str(request.max_position_size),
         "dry_run": request.dry_run,
         "rebalance_key": request.rebalance_key,
+        "limits": None if request.limits is None else encode_limits(request.limits),
     }
 
 
@@ -125,6 +153,7 @@ def decode_request(encoded: Mapping[str, Any]) -> RunRequest:
         max_position_size=Decimal(encoded["max_position_size"]),
         dry_run=encoded["dry_run"],
         rebalance_key=encoded["rebalance_key"],
+        limits=None if encoded.get("limits") is None else decode_limits(encoded["limits"]),
     )
 
 
@@ -231,74 +260,75 @@ def _decode_quote(encoded: Mapping[str, Any]) -> Quote | NoQuote:
     )
 
 
-def _encode_rules(rules: SizingRules) -> Json:
+def _encode_holdings(holdings: Holdings) -> Json:
     return {
-        "lot_sizes": dict(rules.lot_sizes),
-        "min_order_notional": str(rules.min_order_notional),
-        "cash_buffer": str(rules.cash_buffer),
-        "spends_leftover": rules.spends_leftover,
+        "positions": dict(holdings.positions),
+        "open_orders": [
+            {
+                "symbol": order.symbol,
+                "client_order_id": order.client_order_id,
+                "side": order.side.value,
+                "qty": order.qty,
+            }
+            for order in holdings.open_orders
+        ],
+        "unsettled": [
+            {"symbol": order.symbol, "client_order_id": order.client_order_id, "why": order.why}
+            for order in holdings.unsettled
+        ],
     }
 
 
-def _decode_rules(encoded: Mapping[str, Any] | None) -> SizingRules:
+def _decode_holdings(encoded: Mapping[str, Any] | None) -> Holdings | None:
     if encoded is None:
-        return SizingRules()
-    return SizingRules(
-        lot_sizes={Symbol(symbol): lot for symbol, lot in encoded["lot_sizes"].items()},
-        min_order_notional=Decimal(encoded["min_order_notional"]),
-        cash_buffer=Decimal(encoded["cash_buffer"]),
-        spends_leftover=encoded["spends_leftover"],
+        return None
+    return Holdings(
+        positions=tuple((Symbol(symbol), qty) for symbol, qty in encoded["positions"].items()),
+        open_orders=tuple(
+            OpenQty(
+                Symbol(order["symbol"]),
+                ClientOrderId(order["client_order_id"]),
+                Side(order["side"]),
+                order["qty"],
+            )
+            for order in encoded["open_orders"]
+        ),
+        unsettled=tuple(
+            Unsettled(
+                Symbol(order["symbol"]), ClientOrderId(order["client_order_id"]), order["why"]
+            )
+            for order in encoded["unsettled"]
+        ),
     )
 
 
-def _encode_limits(limits: Limits) -> Json:
-    allowed = limits.allowed_symbols
+def _encode_day(day: DayExposure) -> Json:
+    return {"long": str(day.long), "short": str(day.short), "held_ids": sorted(day.held_ids)}
+
+
+def _decode_day(encoded: Mapping[str, Any] | None) -> DayExposure | None:
+    if encoded is None:
+        return None
+    return DayExposure(
+        long=Decimal(encoded["long"]),
+        short=Decimal(encoded["short"]),
+        held_ids=frozenset(map(ClientOrderId, encoded["held_ids"])),
+    )
+
+
+def _encode_reference(reference: Reference) -> Json:
     return {
-        "restricted_symbols": sorted(limits.restricted_symbols),
-        "allowed_symbols": None if allowed is None else sorted(allowed),
-        "max_order_qty": limits.max_order_qty,
-        "max_order_notional": _encode_bound(limits.max_order_notional),
-        "max_orders_a_run": limits.max_orders_a_run,
-        "max_basket_long": _encode_bound(limits.max_basket_long),
-        "max_basket_short": _encode_bound(limits.max_basket_short),
-        "max_basket_gross": _encode_bound(limits.max_basket_gross),
-        "max_basket_net": _encode_bound(limits.max_basket_net),
-        "market_session": limits.market_session.value,
-        "max_signal_weight": str(limits.max_signal_weight),
-        "max_side_weight": str(limits.max_side_weight),
-        "max_price_age_seconds": limits.max_price_age_seconds,
-        "max_price_lead_seconds": limits.max_price_lead_seconds,
+        "symbol": reference.symbol,
+        "price": str(reference.price),
+        "as_of": encode_time(reference.as_of),
+        "source": reference.source,
     }
 
 
-def _decode_limits(encoded: Mapping[str, Any]) -> Limits:
-    # A record that was made before a control came to be was planned without it.
-    allowed = encoded.get("allowed_symbols")
-    return Limits(
-        restricted_symbols=_symbols(encoded.get("restricted_symbols", ())),
-        allowed_symbols=None if allowed is None else _symbols(allowed),
-        max_order_qty=encoded["max_order_qty"],
-        max_order_notional=_decode_bound(encoded["max_order_notional"]),
-        max_orders_a_run=encoded.get("max_orders_a_run"),
-        max_basket_long=_decode_bound(encoded.get("max_basket_long")),
-        max_basket_short=_decode_bound(encoded.get("max_basket_short")),
-        max_basket_gross=_decode_bound(encoded.get("max_basket_gross")),
-        max_basket_net=_decode_bound(encoded.get("max_basket_net")),
-        market_session=SessionRule(encoded.get("market_session", SessionRule.OFF)),
-        max_signal_weight=Decimal(encoded["max_signal_weight"]),
-        max_side_weight=Decimal(encoded["max_side_weight"]),
-        max_price_age_seconds=float(encoded["max_price_age_seconds"]),
-        max_price_lead_seconds=float(encoded["max_price_lead_seconds"]),
+def _decode_reference(encoded: Mapping[str, Any]) -> Reference:
+    return Reference(
+        symbol=Symbol(encoded["symbol"]),
+        price=Decimal(encoded["price"]),
+        as_of=decode_time(encoded["as_of"]),
+        source=encoded["source"],
     )
-
-
-def _symbols(texts: Iterable[str]) -> frozenset[Symbol]:
-    return frozenset(map(Symbol, texts))
-
-
-def _encode_bound(bound: Decimal | None) -> str | None:
-    return None if bound is None else str(bound)
-
-
-def _decode_bound(encoded: str | None) -> Decimal | None:
-    return None if encoded is None else Decimal(encoded)

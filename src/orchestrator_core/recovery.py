@@ -22,11 +22,12 @@ from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.model import OrderIntent
 from orchestrator_core.orders import Order, Settlement
 from orchestrator_core.outcomes import settlement_of_look
-from orchestrator_core.planning import Snapshot, place_in_sending
+from orchestrator_core.planning import Snapshot
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import Inquiry, LookUp, LookUpKind, RunPorts
 from orchestrator_core.run_book import RunBook
 from orchestrator_core.runs import FailureKind, Run, RunFailure
+from orchestrator_core.sending import place_in_sending
 from orchestrator_core.waves import WaveSender
 
 # Looked up at the gateway, since its record may settle them.
@@ -85,7 +86,7 @@ async def _recover(taken: TakenRun, ports: RunPorts, policy: RunPolicy) -> Recov
     doubtful = [order for order in taken.run.orders or () if order.state in IN_DOUBT]
     answers = await _look_up_all(doubtful, holder)
     settlements = _settle_by_looks(holder.book, doubtful, answers, taken, policy)
-    resendable = _resendable(holder.book, answers, taken, policy)
+    resendable = _resendable(holder.book, answers, taken)
     await _go_on(holder, taken, taken.snapshot, resendable)
     run = await holder.close(look_again_seconds=look_again_seconds(holder.book, taken))
     unresolved = tuple(each for each in settlements if each.state is OrderState.UNRESOLVED)
@@ -144,15 +145,14 @@ def _settle_by_looks(
     return settlements
 
 
-def _resendable(
-    book: RunBook, answers: Iterable[LookUp], taken: TakenRun, policy: RunPolicy
-) -> list[OrderIntent]:
+def _resendable(book: RunBook, answers: Iterable[LookUp], taken: TakenRun) -> list[OrderIntent]:
     """Return the orders that may be sent once more, as far as the gateway's answers tell.
 
     A gateway that was never seen to keep our ids might take the same order twice.
     """
-    if not taken.keeps_ids:
+    if not taken.keeps_ids or taken.snapshot is None:
         return []
+    max_age = taken.snapshot.policy.limits.max_price_age_seconds
     intents = []
     for answer in answers:
         order = book.orders[answer.client_order_id]
@@ -162,7 +162,7 @@ def _resendable(
             and order.state is OrderState.UNKNOWN
             and order.intent is not None
             and age is not None
-            and age <= policy.limits.max_price_age_seconds
+            and age <= max_age
         ):
             intents.append(order.intent)
     return _in_order_of_sending(book, intents)
@@ -199,6 +199,11 @@ async def _go_on(
         holder.latch = await guard(ports)
     except TradingHalted as halted:
         holder.give_up(planned, OrderState.HALTED, halted.reason)
+        return
+    controls = await ports.runs.read_controls(policy.strategy_id, count_failures=0)
+    if controls.reduce_only and not snapshot.policy.limits.reduce_only:
+        reason = "taken over, and not sent: planned before reduce-only mode was turned on"
+        holder.give_up(planned, OrderState.NOT_PLACED, reason)
         return
     pending = _in_order_of_sending(holder.book, planned)
     await WaveSender(holder).send_on(snapshot, pending=pending, doubtful=resendable)

@@ -4,15 +4,18 @@ A caller may choose its capital, within `max_capital`, and may tighten a limit. 
 refused, never clipped in silence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from orchestrator_core.errors import InvalidRequest
 from orchestrator_core.identifiers import Symbol, parse_name, parse_symbol
+from orchestrator_core.limits import Limits
 from orchestrator_core.money import MAX_MONEY, parse_money
+from orchestrator_core.tightening import tighten
 
 
 @frozen
@@ -24,12 +27,17 @@ class RequestPolicy:
         max_position_size: Cap on one position's notional, account currency.
         max_position_size_ceiling: The highest cap that a request may ask for.
         max_capital: The highest capital that a request may ask for; None leaves it open.
+        limits: In force unless a request tightens them.
+        needs_rebalance_key: Whether each request names its rebalance: every one trades what is
+            lacking by then.
     """
 
     capital: Decimal
     max_position_size: Decimal
     max_position_size_ceiling: Decimal
     max_capital: Decimal | None = None
+    limits: Limits = field(factory=Limits)
+    needs_rebalance_key: bool = False
 
 
 @frozen
@@ -43,6 +51,7 @@ class RunRequest:
         max_position_size: Cap on one position's notional, account currency.
         dry_run: Plan, store and explain, but send nothing.
         rebalance_key: Names a further rebalance of the same date; empty for the first.
+        limits: In force for this request, where it tightened any; None leaves the configured ones.
     """
 
     symbols: tuple[Symbol, ...]
@@ -51,6 +60,7 @@ class RunRequest:
     max_position_size: Decimal
     dry_run: bool = False
     rebalance_key: str = ""
+    limits: Limits | None = None
 
 
 def parse_symbols(texts: Sequence[str]) -> tuple[Symbol, ...]:
@@ -94,6 +104,7 @@ def resolve_request(
     max_position_size: Decimal | str | float | None = None,
     dry_run: bool | None = None,
     rebalance_key: str | None = None,
+    limits: Mapping[str, Any] | None = None,
 ) -> RunRequest:
     """Return the request that a run will be held to.
 
@@ -102,6 +113,12 @@ def resolve_request(
     Raises:
         InvalidRequest: An input has no meaning, or would loosen a limit.
     """
+    if policy.needs_rebalance_key and not rebalance_key:
+        raise InvalidRequest(
+            "rebalance_key",
+            "expected a name for this rebalance: orders are differences from what is held, and "
+            "the same name trades once",
+        )
     return RunRequest(
         symbols=parse_symbols(symbols),
         as_of_date=None if as_of_date is None else parse_date(as_of_date),
@@ -116,6 +133,7 @@ def resolve_request(
         rebalance_key=(
             "" if not rebalance_key else parse_name(rebalance_key, field_name="rebalance_key")
         ),
+        limits=tighten(policy.limits, limits) if limits else None,
     )
 
 

@@ -8,6 +8,7 @@ Nothing is rounded on the way but the last two steps, so the shares never cost m
 
 from collections.abc import Mapping
 from decimal import Decimal
+from enum import StrEnum
 
 from attrs import Attribute, field, frozen
 
@@ -30,21 +31,32 @@ def _require_lots(
             raise ValueError(f"{attribute.name}: expected whole lots of {symbol}, got {lot!r}")
 
 
+class SizingMode(StrEnum):
+    """What an order is: the whole target, or what the account lacks of it."""
+
+    ABSOLUTE = "absolute"
+    DELTA = "delta"
+
+
 @frozen
 class SizingRules:
-    """How this service rounds, the same for every run.
+    """How this service makes orders of weights, the same for every run.
 
     Attributes:
         lot_sizes: Shares that a symbol trades in multiples of; 1 where none is given.
         min_order_notional: An order worth less, account currency, is not sent; 0 sends all.
         cash_buffer: Fraction of the capital that is kept out of every target.
         spends_leftover: Whether the cash that rounding left buys further lots.
+        mode: What an order is.
+        closes_absent: Whether a position that no signal names is closed, in delta mode.
     """
 
     lot_sizes: Mapping[Symbol, int] = field(factory=dict, hash=False, validator=_require_lots)
     min_order_notional: Decimal = ZERO
     cash_buffer: Decimal = field(default=ZERO, validator=_require_fraction)
     spends_leftover: bool = False
+    mode: SizingMode = SizingMode.ABSOLUTE
+    closes_absent: bool = False
 
     def lot_of(self, symbol: Symbol) -> int:
         """Return the shares that the symbol trades in multiples of."""
@@ -94,6 +106,11 @@ class Sizing:
     raw_shares: int = 0
     lot: int = 1
     added: int = 0
+
+    @property
+    def signed_shares(self) -> int:
+        """The shares; below zero when short."""
+        return self.shares if self.weight > 0 else -self.shares
 
 
 def size_position(weight: Decimal, price: Decimal, policy: SizingPolicy, *, lot: int = 1) -> Sizing:

@@ -25,14 +25,17 @@ from orchestrator_core.halting import read_shared
 from orchestrator_core.holding import RunHolder
 from orchestrator_core.identifiers import ClientOrderId
 from orchestrator_core.kill_switch import Halted, judge
+from orchestrator_core.legs import SecondLegs
 from orchestrator_core.lifecycle import OrderState
+from orchestrator_core.limits import Limits
 from orchestrator_core.model import OrderIntent, Quote
 from orchestrator_core.outcomes import settlement_of_retry, settlement_of_try, stopping_outcome
-from orchestrator_core.planning import Snapshot, next_wave, price_problem
+from orchestrator_core.planning import Snapshot, price_problem
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import Allowance, RunPorts, SubmitKind, SubmitOutcome
 from orchestrator_core.run_book import RunBook
 from orchestrator_core.runs import FailureKind, RunFailure
+from orchestrator_core.sending import next_wave
 
 PACE_SLICE_SECONDS = 0.5
 DEFAULT_PAUSE_SECONDS = 1.0
@@ -47,9 +50,18 @@ class WaveSender:
     _pending: list[OrderIntent] = field(factory=list, init=False)
     _doubtful: list[OrderIntent] = field(factory=list, init=False)
     _not_before: float = field(default=0.0, init=False)
+    _limits: Limits = field(factory=Limits, init=False)
+    _second_legs: SecondLegs = field(init=False)
 
-    async def send(self, record: PlanRecord) -> None:
+    @_second_legs.default
+    def _no_leg_waits(self) -> SecondLegs:
+        return SecondLegs(self.holder)
+
+    async def send(self, record: PlanRecord) -> bool:
         """Commit the plan and send its orders until none is pending.
+
+        Returns:
+            Whether the plan was committed; False where the book that it depends on has moved.
 
         Raises:
             PortError: The run database failed.
@@ -61,9 +73,13 @@ class WaveSender:
         claim = await self._next_claim(may_wait=False)
         deadline = self._send_deadline()
         commit = await self.holder.commit_plan(record, claim)
+        if commit.is_stale:
+            await self._free_places(() if claim is None else claim.client_order_ids)
+            return False
         self._pending = [i for i in self._pending if not self._book.is_adopted(i)]
         await self._submit(claim, commit.answer, deadline)
         await self._send_rest()
+        return True
 
     async def send_on(
         self,
@@ -89,6 +105,7 @@ class WaveSender:
         await self._send_rest()
 
     def _note_prices(self, snapshot: Snapshot) -> None:
+        self._limits = snapshot.policy.limits
         times = {quote.symbol: quote.as_of for quote in snapshot.quotes if isinstance(quote, Quote)}
         self._priced_at = {
             id_: times[order.intent.symbol]
@@ -118,6 +135,8 @@ class WaveSender:
             )
             if not wave:
                 return None
+            if not self._doubtful and not await self._may_follow(wave):
+                continue
             ids = tuple(intent.client_order_id for intent in wave)
             allowance = await self._afford(ids)
             if allowance is None:
@@ -161,7 +180,7 @@ class WaveSender:
     def _give_up_stale_prices(self, *, seconds_ahead: float) -> None:
         if not self._has_more:
             return
-        limits = self._policy.limits
+        limits = self._limits
         then = self._ports.clock.now() + timedelta(seconds=seconds_ahead)
         if price_problem(min(self._priced_at.values()), then, limits) is None:
             return
@@ -170,6 +189,18 @@ class WaveSender:
             problem = price_problem(as_of, then, limits)
             if problem is not None:
                 self._let_go([intent], OrderState.NOT_PLACED, f"price {problem} when sending")
+
+    async def _may_follow(self, wave: Sequence[OrderIntent]) -> bool:
+        """Whether the first legs of these orders, if any, have filled; else wait a moment."""
+        waiting = self._second_legs.waiting(wave)
+        if not waiting:
+            return True
+        if self._book.settlements:
+            await self.holder.commit_wave(None)
+        for intent, reason in await self._second_legs.look(waiting):
+            self._let_go([intent], OrderState.NOT_PLACED, reason)
+        await self.holder.keep_lease()
+        return False
 
     async def _afford(self, ids: tuple[ClientOrderId, ...]) -> Allowance | None:
         """Ask how many of the orders the gateway may be given now; None: everything is given up."""
@@ -257,12 +288,15 @@ class WaveSender:
 
     async def _give_places_back(self, outcomes: Sequence[SubmitOutcome]) -> None:
         """Free the places of orders that are certainly no longer on the wire."""
+        done = [o.client_order_id for o in outcomes if o.kind is not SubmitKind.UNKNOWN]
+        await self._free_places(done)
+
+    async def _free_places(self, ids: Sequence[ClientOrderId]) -> None:
         if self._ports.budget is None:
             return
-        done = [o.client_order_id for o in outcomes if o.kind is not SubmitKind.UNKNOWN]
         # What is not given back comes free by itself.
         with suppress(PortError):
-            await self._ports.budget.give_back(done)
+            await self._ports.budget.give_back(ids)
 
     # Settling
 

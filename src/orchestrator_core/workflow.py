@@ -1,6 +1,6 @@
 """One run, as the business process.
 
-    guard -> open -> signals -> prices -> plan -> commit plan
+    guard -> open -> signals -> (book, account) -> prices -> plan -> commit plan
           -> [claim -> submit -> record]* -> close
 
 What happens from the committed plan on stands in `orchestrator_core.waves`.
@@ -9,30 +9,21 @@ What happens from the committed plan on stands in `orchestrator_core.waves`.
 from collections.abc import Callable
 
 from orchestrator_core.commits import EarlierRun, IdempotencyKey, Lease, PlanRecord, RunOpening
-from orchestrator_core.errors import (
-    IllegalTransition,
-    LeaseLost,
-    MalformedReply,
-    OutcomeUnknown,
-    PortError,
-    Refused,
-    Unavailable,
-)
-from orchestrator_core.halting import distrust_gateway, guard
+from orchestrator_core.errors import IllegalTransition, LeaseLost, OutcomeUnknown, PortError
+from orchestrator_core.halting import guard
 from orchestrator_core.holding import RunHolder
-from orchestrator_core.identifiers import Decision, RunId
+from orchestrator_core.identifiers import RunId
 from orchestrator_core.lifecycle import OPEN, RunStatus
-from orchestrator_core.model import NoQuote, Quote, SignalBatch
-from orchestrator_core.planning import PlanningPolicy, Snapshot, plan_orders
+from orchestrator_core.observing import Observer, RunFailedError
+from orchestrator_core.planning import OrderPlan, plan_orders
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import RunPorts
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.run_book import RunBook
 from orchestrator_core.runs import FailureKind, Run, RunFailure
-from orchestrator_core.signals import check_batch
-from orchestrator_core.sizing import SizingPolicy
 from orchestrator_core.waves import WaveSender
 
+MAX_DECISIONS = 8
 OWNER_POLL_SECONDS = 0.05
 
 
@@ -83,12 +74,11 @@ async def _decide_and_send(
     failure = None
     try:
         try:
-            record = await _decide(request, ports, policy)
-            await WaveSender(holder).send(record)
-            denial = record.plan.refusal
+            plan = await _send_plan(Observer(request, ports, policy), holder)
+            denial = plan.refusal
             if denial is not None:
                 failure = RunFailure(FailureKind.BASKET_REFUSED, str(denial))
-        except _RunFailedError as failed:
+        except RunFailedError as failed:
             failure = failed.failure
         return await holder.close(failure)
     except LeaseLost:
@@ -105,6 +95,18 @@ async def _decide_and_send(
         # The last place that knows what was sent: it is recorded, then the edge answers.
         await holder.close_broken(FailureKind.UNFORESEEN, f"unforeseen {type(error).__name__}")
         raise
+
+
+async def _send_plan(observer: Observer, holder: RunHolder) -> OrderPlan:
+    """Decide, commit and send; decide anew while other plans move the book that it depends on."""
+    batch, limits = await observer.signals()
+    for _ in range(MAX_DECISIONS):
+        snapshot, version = await observer.snapshot(batch, limits)
+        plan = plan_orders(snapshot, snapshot.policy)
+        if await WaveSender(holder).send(PlanRecord(snapshot, plan, version)):
+            return plan
+    reason = f"other runs of the strategy were faster, {MAX_DECISIONS} times in a row"
+    raise RunFailedError(RunFailure(FailureKind.BOOK_MOVED, reason))
 
 
 def _opening(
@@ -146,74 +148,6 @@ async def _as_taken_over(holder: RunHolder, ports: RunPorts) -> Run:
         return await _stored(ports, holder.lease.run_id)
     except PortError:
         return holder.book.as_recorded()
-
-
-class _RunFailedError(Exception):
-    """The run ends before anything was sent."""
-
-    def __init__(self, failure: RunFailure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-
-async def _decide(request: RunRequest, ports: RunPorts, policy: RunPolicy) -> PlanRecord:
-    batch = await _observe_signals(request, ports, policy)
-    quotes = await _observe_prices(batch, ports)
-    planning = PlanningPolicy(
-        sizing=SizingPolicy(request.capital, request.max_position_size, policy.sizing),
-        limits=policy.limits,
-    )
-    snapshot = Snapshot(
-        decision=Decision(
-            environment=policy.environment,
-            mode=policy.mode,
-            strategy_id=policy.strategy_id,
-            as_of_date=batch.as_of_date,
-            rebalance_key=request.rebalance_key,
-        ),
-        request=request,
-        policy=planning,
-        batch=batch,
-        quotes=quotes,
-        decided_at=ports.clock.now(),
-        code_version=policy.code_version,
-    )
-    return PlanRecord(snapshot, plan_orders(snapshot, planning))
-
-
-async def _observe_signals(request: RunRequest, ports: RunPorts, policy: RunPolicy) -> SignalBatch:
-    try:
-        batch, distrust = await ports.together(
-            ports.signals.fetch(request), distrust_gateway(request, ports, policy)
-        )
-        check_batch(batch, request, policy.limits)
-    except Refused as error:
-        raise _failed(FailureKind.SIGNALS_REFUSED, error) from error
-    except MalformedReply as error:
-        raise _failed(FailureKind.SIGNALS_MALFORMED, error) from error
-    except Unavailable as error:
-        raise _failed(FailureKind.SIGNALS_UNAVAILABLE, error) from error
-    if distrust is not None:
-        raise _RunFailedError(RunFailure(FailureKind.GATEWAY_UNSAFE, distrust))
-    return batch
-
-
-async def _observe_prices(batch: SignalBatch, ports: RunPorts) -> tuple[Quote | NoQuote, ...]:
-    weighted = [signal.symbol for signal in batch.signals if signal.target_weight != 0]
-    if not weighted:
-        return ()
-    try:
-        answers = await ports.prices.quotes(weighted)
-    except PortError as error:
-        raise _failed(FailureKind.PRICES_UNAVAILABLE, error) from error
-    return tuple(
-        answers.get(symbol) or NoQuote(symbol, "the price source left it out")
-        for symbol in weighted
-    )
-
-
-def _failed(kind: FailureKind, error: PortError) -> _RunFailedError:
-    return _RunFailedError(RunFailure(kind, error.cause, error.retry_after))
 
 
 async def _await_owners(run: Run, ports: RunPorts, policy: RunPolicy) -> Run:
