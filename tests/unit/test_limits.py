@@ -23,6 +23,13 @@ EVERY_LIMIT = Limits(
     max_basket_short=Decimal("2E+3"),
     max_basket_gross=Decimal(2_500),
     max_basket_net=Decimal(500),
+    max_day_long=Decimal("1001.50"),
+    max_day_short=Decimal(2_000),
+    max_day_gross=Decimal(2_501),
+    max_day_net=Decimal(501),
+    price_band=Decimal("0.2"),
+    requires_reference=True,
+    reduce_only=True,
     market_session=SessionRule.WARN,
 )
 

@@ -13,7 +13,6 @@ from orchestrator_core.planning import (
     SizingDecision,
     SkipReason,
     Snapshot,
-    next_wave,
     plan_orders,
 )
 from orchestrator_core.record import (
@@ -22,6 +21,7 @@ from orchestrator_core.record import (
     decode_snapshot,
     encode_snapshot,
 )
+from orchestrator_core.sending import next_wave
 from orchestrator_core.sizing import SizingRules
 from tests.unit.builders import NOW, a_policy, a_quote, a_signal, a_snapshot
 
