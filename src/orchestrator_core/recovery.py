@@ -28,6 +28,8 @@ from orchestrator_core.ports import Inquiry, LookUp, LookUpKind, RunPorts
 from orchestrator_core.run_book import RunBook
 from orchestrator_core.runs import FailureKind, Run, RunFailure
 from orchestrator_core.sending import place_in_sending
+from orchestrator_core.stopping import engage_on_surplus
+from orchestrator_core.surplus import surplus_of_orders
 from orchestrator_core.waves import WaveSender
 
 # Looked up at the gateway, since its record may settle them.
@@ -89,6 +91,11 @@ async def _recover(taken: TakenRun, ports: RunPorts, policy: RunPolicy) -> Recov
     resendable = _resendable(holder.book, answers, taken)
     await _go_on(holder, taken, taken.snapshot, resendable)
     run = await holder.close(look_again_seconds=look_again_seconds(holder.book, taken))
+    surplus = surplus_of_orders(run.orders or ())
+    if surplus is not None:
+        await engage_on_surplus(
+            surplus, kill_switch=ports.kill_switch, runs=ports.runs, clock=ports.clock
+        )
     unresolved = tuple(each for each in settlements if each.state is OrderState.UNRESOLVED)
     return Recovered(
         run=run,

@@ -15,6 +15,7 @@ from orchestrator_core.commits import FollowedOrder, OrderNews
 from orchestrator_core.identifiers import StrategyId
 from orchestrator_core.model import OrderReport
 from orchestrator_core.ports import Inquiry, LookUp, LookUpKind, OrderSink, RunRepository
+from orchestrator_core.surplus import Surplus, surplus_of_fill
 
 FIRST_LOOK_SECONDS = 1.0
 LAST_LOOK_SECONDS = 60.0
@@ -97,6 +98,7 @@ class Round:
         revived: Orders of which there was news after they had ended.
         unanswered: Orders of which the gateway said nothing usable.
         filled_qty: Shares filled since the looks before.
+        surplus: An order that is filled beyond its shares.
     """
 
     looked: int = 0
@@ -104,6 +106,7 @@ class Round:
     revived: tuple[OrderNews, ...] = ()
     unanswered: int = 0
     filled_qty: Decimal = Decimal(0)
+    surplus: Surplus | None = None
 
 
 async def follow_orders(
@@ -122,7 +125,11 @@ async def follow_orders(
     )
     news = [_news_of(order, answer) for order, answer in zip(followed, answers, strict=True)]
     await runs.record_news(news)
-    return _count(news, answers)
+    surpluses = (
+        surplus_of_fill(order.intent, each.report)
+        for order, each in zip(followed, news, strict=True)
+    )
+    return evolve(_count(news, answers), surplus=next(filter(None, surpluses), None))
 
 
 def _news_of(order: FollowedOrder, answer: LookUp) -> OrderNews:

@@ -5,6 +5,8 @@ import logging
 from attrs import frozen
 
 from orchestrator_core.commits import OrderNews
+from orchestrator_core.stopping import engage_on_surplus
+from orchestrator_core.surplus import Surplus
 from orchestrator_core.tracking import Round, follow_orders
 from orchestrator_entrypoints.logs import log_event
 from orchestrator_entrypoints.orchestrator import Orchestrator
@@ -59,7 +61,16 @@ class Follower:
             )
         for news in found.revived:
             _log_revived(news)
+        if found.surplus is not None:
+            await self._stop(found.surplus)
         return found
+
+    async def _stop(self, surplus: Surplus) -> None:
+        ports = self.orchestrator.ports
+        log_event(_LOG, logging.CRITICAL, "more than was planned", surplus=str(surplus))
+        await engage_on_surplus(
+            surplus, kill_switch=ports.kill_switch, runs=ports.runs, clock=ports.clock
+        )
 
     def _count(self, found: Round) -> None:
         metrics = self.orchestrator.metrics
