@@ -7,9 +7,11 @@ from attrs import evolve
 from orchestrator_adapters.storable import storable_report
 from orchestrator_core.commits import TAKEN_OVER, OrderNews
 from orchestrator_core.errors import IllegalTransition
-from orchestrator_core.lifecycle import OPEN, OrderState, RunStatus, advance
+from orchestrator_core.lifecycle import HOLDS_ID, OPEN, OrderState, RunStatus, advance
+from orchestrator_core.model import OrderReport
 from orchestrator_core.orders import Order, Settlement, settle
 from orchestrator_core.runs import Run, RunFailure
+from orchestrator_core.tracking import DRY_RUN, has_ended
 
 FIRST_LEASE_EPOCH = 1
 
@@ -19,8 +21,21 @@ REGISTERED_OPEN = OPEN - {OrderState.PLANNED}
 # A claim or a plan makes these; recording an outcome never does.
 NOT_BY_SETTLEMENT = frozenset({OrderState.SENDING, OrderState.ADOPTED})
 
+# What counts in a strategy's day: it may fill, or has filled.
+IN_DAY = HOLDS_ID - {OrderState.REJECTED}
+
+# What may still change the account.
+IN_BOOK = OPEN | {OrderState.ACCEPTED}
+
 # What the gateway says of these later is news, and no outcome.
 HEARD_OF = frozenset({OrderState.ACCEPTED, OrderState.REJECTED})
+
+
+def is_live(state: OrderState, report: OrderReport | None) -> bool:
+    """Whether an order in a book may still change the account, as far as is known."""
+    if state is not OrderState.ACCEPTED:
+        return True
+    return report is not None and report.status != DRY_RUN and not has_ended(report.status)
 
 
 def settle_once(order: Order, settlement: Settlement) -> Order:

@@ -179,7 +179,7 @@ def test_a_difference_is_rounded_to_lots_and_a_close_is_not() -> None:
 
 
 def test_a_small_difference_is_not_sent_and_a_small_close_is() -> None:
-    rules = {"min_order_notional": Decimal(500)}
+    rules: dict[str, Any] = {"min_order_notional": Decimal(500)}
     small = one(a_delta({"A": 0.1}, an_account({"A": 96}), **rules))
     assert small.skip is SkipReason.LESS_THAN_MINIMUM
     assert sent(a_delta({"A": 0.0}, an_account({"A": 4}), **rules)) == {("A", 0): -4}
@@ -240,7 +240,7 @@ def applied(snapshot: Snapshot, plan: OrderPlan) -> Snapshot:
     """Return the snapshot after each order has filled, and every open order before it."""
     account = snapshot.holdings
     assert account is not None
-    held = {symbol: account.held(symbol) + account.on_order(symbol) for symbol in account.symbols}
+    held: dict[str, int] = {s: account.held(s) + account.on_order(s) for s in account.symbols}
     for intent in plan.intents:
         held[intent.symbol] = held.get(intent.symbol, 0) + intent.signed_qty
     return evolve(snapshot, holdings=an_account(held))
@@ -277,7 +277,7 @@ def test_no_fill_of_whatever_orders_turns_a_position_by_a_first_leg(snapshot: Sn
 @given(st.dictionaries(st.sampled_from(SYMBOLS), WEIGHTS), st.data())
 def test_absolute_is_delta_from_flat(weights: dict[str, float], data: st.DataObject) -> None:
     prices = {symbol: str(data.draw(PRICES)) for symbol in SYMBOLS}
-    rules = {
+    rules: dict[str, Any] = {
         "lot_sizes": {Symbol("A"): data.draw(st.sampled_from([1, 7, 100]))},
         "min_order_notional": data.draw(st.sampled_from([Decimal(0), Decimal(5000)])),
         "cash_buffer": data.draw(st.sampled_from([Decimal(0), Decimal("0.05")])),

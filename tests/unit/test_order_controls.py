@@ -1,6 +1,7 @@
 """Controls that look beyond the order, at their edges: its reference, the account, the day."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -122,7 +123,8 @@ def test_a_day_is_held_to_its_exposure_across_runs(
     name: str, exposure: int, beyond: Decimal, refused: bool
 ) -> None:
     limit = exposure + beyond
-    plan = plan_of(a_run(WEIGHTS, Limits(**{f"max_day_{name}": limit}), day=EARLIER))
+    bound: dict[str, Any] = {f"max_day_{name}": limit}
+    plan = plan_of(a_run(WEIGHTS, Limits(**bound), day=EARLIER))
     words = f"MAX_DAY_{name.upper()} {name}={exposure} limit={limit:f}"
     assert {str(each.denial) for each in plan.decisions} == {words if refused else "None"}
     assert bool(plan.intents) is not refused

@@ -166,7 +166,8 @@ def test_tightening_a_limit_never_enlarges_an_order(pair: tuple[Snapshot, Snapsh
 
 def _without_basket_bounds(snapshot: Snapshot) -> Snapshot:
     names = [name for name in AMOUNTS if name != "max_order_notional"]
-    opened = evolve(snapshot.policy.limits, **dict.fromkeys([*names, "max_orders_a_run"]))
+    nothing: dict[str, Any] = dict.fromkeys([*names, "max_orders_a_run"])
+    opened = evolve(snapshot.policy.limits, **nothing)
     return evolve(snapshot, policy=evolve(snapshot.policy, limits=opened))
 
 

@@ -3,12 +3,13 @@
 No method suspends, so each is atomic among the tasks of one event loop.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from operator import itemgetter
 
 from attrs import evolve
 
+from orchestrator_adapters.memory.books import MemoryBooks, book_of, last_accepted
 from orchestrator_adapters.memory.following import MemoryFollowing
 from orchestrator_adapters.memory.records import page_of, record_of
 from orchestrator_adapters.memory.stored_run import StoredRun
@@ -21,6 +22,7 @@ from orchestrator_adapters.run_rules import (
     taken_over,
 )
 from orchestrator_adapters.switch_rows import newest_first
+from orchestrator_core.books import StrategyBook
 from orchestrator_core.commits import (
     Backlog,
     ClaimAnswer,
@@ -36,10 +38,12 @@ from orchestrator_core.commits import (
     TakenRun,
     WaveClaim,
 )
+from orchestrator_core.controls import ControlEvent, StrategyControls
 from orchestrator_core.errors import IllegalTransition, LeaseLost
-from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
+from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
 from orchestrator_core.kill_switch import EntryIdentity, HistoryEntry, Latch
 from orchestrator_core.lifecycle import HOLDS_ID, OrderState, RunStatus, advance
+from orchestrator_core.model import Reference
 from orchestrator_core.orders import Order, Settlement
 from orchestrator_core.ports import Clock
 from orchestrator_core.replay import RecordFilter, StoredRecord
@@ -63,6 +67,7 @@ class MemoryRunRepository:
         self._following = MemoryFollowing(clock)
         self._keeps_ids: dict[StrategyId, bool] = {}
         self._history: dict[EntryIdentity, HistoryEntry] = {}
+        self._books = MemoryBooks()
 
     async def open_run(self, opening: RunOpening) -> Lease | EarlierRun:
         lease = Lease(opening.run_id, FIRST_LEASE_EPOCH, opening.lease_seconds)
@@ -96,6 +101,11 @@ class MemoryRunRepository:
     ) -> PlanCommit:
         stored = self._require_lease(lease)
         if stored.record is None:
+            if record.book_version is not None:
+                strategy_id = stored.run.strategy_id
+                if self._books.version(strategy_id) != record.book_version:
+                    return PlanCommit((), is_stale=True)
+                self._books.move(strategy_id)
             self._runs.add_plan(stored, record)
         elif stored.record != record:
             raise IllegalTransition(f"run {lease.run_id} has another plan already")
@@ -237,6 +247,27 @@ class MemoryRunRepository:
             oldest_due_seconds=(now - min(due)).total_seconds() if due else 0.0,
             orders_followed=self._following.count,
         )
+
+    async def read_book(self, strategy_id: StrategyId, as_of_date: date) -> StrategyBook:
+        version = self._books.version(strategy_id)
+        return book_of(version, self._runs, strategy_id, as_of_date)
+
+    async def last_accepted(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, Reference]:
+        return last_accepted(self._runs, symbols)
+
+    async def read_controls(
+        self, strategy_id: StrategyId, *, count_failures: int
+    ) -> StrategyControls:
+        runs = map(self._runs.as_it_stands, self._runs) if count_failures else ()
+        return self._books.controls(strategy_id, runs, count_failures=count_failures)
+
+    async def add_control_event(self, event: ControlEvent) -> None:
+        self._books.add(event)
+
+    async def control_events(
+        self, strategy_id: StrategyId, *, limit: int
+    ) -> Sequence[ControlEvent]:
+        return self._books.events(strategy_id)[: max(limit, 0)]
 
     async def read_latch(self) -> Latch | None:
         return self._latch
