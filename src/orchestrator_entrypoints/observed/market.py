@@ -1,12 +1,13 @@
-"""Signals and prices, observed."""
+"""Signals, prices, closes and positions, observed."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 from attrs import frozen
 
 from orchestrator_core.identifiers import Symbol
-from orchestrator_core.model import NoQuote, Quote, SignalBatch
-from orchestrator_core.ports import PriceSource, SignalSource
+from orchestrator_core.model import NoQuote, Position, Quote, Reference, SignalBatch
+from orchestrator_core.ports import CloseSource, PositionSource, PriceSource, SignalSource
 from orchestrator_core.requests import RunRequest
 from orchestrator_entrypoints.metrics import Metrics
 from orchestrator_entrypoints.observed.calls import observed
@@ -36,3 +37,29 @@ class ObservedPrices:
     async def quotes(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, Quote | NoQuote]:
         with observed(self.metrics, "prices", "quotes"):
             return await self.inner.quotes(symbols)
+
+
+@frozen
+class ObservedCloses:
+    """A source of closing prices, observed."""
+
+    inner: CloseSource
+    metrics: Metrics
+
+    async def closes(
+        self, symbols: Sequence[Symbol], *, before: date
+    ) -> Mapping[Symbol, Reference]:
+        with observed(self.metrics, "closes", "closes"):
+            return await self.inner.closes(symbols, before=before)
+
+
+@frozen
+class ObservedPositions:
+    """A position source, observed."""
+
+    inner: PositionSource
+    metrics: Metrics
+
+    async def positions(self) -> Mapping[Symbol, Position]:
+        with observed(self.metrics, "positions", "positions"):
+            return await self.inner.positions()

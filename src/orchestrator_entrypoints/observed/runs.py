@@ -6,10 +6,12 @@ over, and each order that waits for an operator from then on.
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 
 from attrs import frozen
 
+from orchestrator_core.books import StrategyBook
 from orchestrator_core.commits import (
     Backlog,
     ClaimAnswer,
@@ -25,9 +27,11 @@ from orchestrator_core.commits import (
     TakenRun,
     WaveClaim,
 )
-from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
+from orchestrator_core.controls import ControlEvent, StrategyControls
+from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
 from orchestrator_core.kill_switch import HistoryEntry, Latch
 from orchestrator_core.lifecycle import OrderState
+from orchestrator_core.model import Reference
 from orchestrator_core.orders import Settlement
 from orchestrator_core.ports import RunRepository
 from orchestrator_core.replay import RecordFilter, StoredRecord
@@ -178,6 +182,30 @@ class ObservedRuns:
     ) -> Sequence[StoredRecord]:
         with observed(self.metrics, "runs", "records"):
             return await self.inner.records(matching, after=after, limit=limit)
+
+    async def read_book(self, strategy_id: StrategyId, as_of_date: date) -> StrategyBook:
+        with observed(self.metrics, "runs", "read_book"):
+            return await self.inner.read_book(strategy_id, as_of_date)
+
+    async def last_accepted(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, Reference]:
+        with observed(self.metrics, "runs", "last_accepted"):
+            return await self.inner.last_accepted(symbols)
+
+    async def read_controls(
+        self, strategy_id: StrategyId, *, count_failures: int
+    ) -> StrategyControls:
+        with observed(self.metrics, "runs", "read_controls"):
+            return await self.inner.read_controls(strategy_id, count_failures=count_failures)
+
+    async def add_control_event(self, event: ControlEvent) -> None:
+        with observed(self.metrics, "runs", "add_control_event"):
+            await self.inner.add_control_event(event)
+
+    async def control_events(
+        self, strategy_id: StrategyId, *, limit: int
+    ) -> Sequence[ControlEvent]:
+        with observed(self.metrics, "runs", "control_events"):
+            return await self.inner.control_events(strategy_id, limit=limit)
 
     async def open_orders(self) -> Sequence[OpenOrder]:
         with observed(self.metrics, "runs", "open_orders"):
