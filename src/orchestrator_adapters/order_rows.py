@@ -3,6 +3,7 @@
 Values are native or text, as in `orchestrator_adapters.run_rows`.
 """
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +13,22 @@ from orchestrator_core.commits import FollowedOrder
 from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import ClientOrderId, RunId, Symbol
 from orchestrator_core.lifecycle import OrderState
-from orchestrator_core.model import OrderIntent, OrderReport, OrderType, Side, Signal, TimeInForce
+from orchestrator_core.model import (
+    Contribution,
+    OrderIntent,
+    OrderReport,
+    OrderType,
+    Side,
+    Signal,
+    TimeInForce,
+)
 from orchestrator_core.money import ZERO
 from orchestrator_core.orders import Order, Owner
+from orchestrator_core.record import (
+    canonical_json,
+    decode_contributions,
+    encode_contributions,
+)
 
 ORDER_COLUMNS = (
     "run_id",
@@ -30,6 +44,8 @@ ORDER_COLUMNS = (
     "order_type",
     "time_in_force",
     "owner_run_id",
+    "sizing_price",
+    "contributions",
 )
 
 # What changes during an order's life.
@@ -81,7 +97,16 @@ def order_values(order: Order, *, run_id: RunId, position: int) -> tuple[Any, ..
         signal.target_weight,
         *described,
         None if order.owner is None else order.owner.run_id,
+        order.price,
+        contributions_text(signal),
     )
+
+
+def contributions_text(signal: Signal) -> str | None:
+    """Return what strategies put into a netted signal, as canonical JSON; None of any other."""
+    if not signal.contributions:
+        return None
+    return canonical_json(encode_contributions(signal.contributions))
 
 
 def outcome_values(order: Order) -> tuple[Any, ...]:
@@ -124,14 +149,23 @@ def order_of_row(row: Row) -> Order:
             predicted_return=float(row["predicted_return"]),
             rank=int(row["rank"]),
             target_weight=float(row["target_weight"]),
+            contributions=_contributions_of(row["contributions"]),
         ),
         state=OrderState(row["state"]),
-        intent=_intent_of(row),
+        intent=intent_of_row(row),
         reason=row["reason"],
         report=report_of_row(row),
         owner=owner,
         canceled_on_arrival=bool(row["canceled_on_arrival"]),
+        price=decimal_or_none(row["sizing_price"]),
     )
+
+
+def _contributions_of(value: Any) -> tuple[Contribution, ...]:
+    """Return the contributions of a column's value: text, or decoded."""
+    if value is None:
+        return ()
+    return decode_contributions(json.loads(value) if isinstance(value, str) else value)
 
 
 def followed_of_row(row: Row) -> FollowedOrder:
@@ -140,13 +174,14 @@ def followed_of_row(row: Row) -> FollowedOrder:
     Raises:
         IllegalTransition: The row holds no order that the gateway spoke of.
     """
-    intent, report = _intent_of(row), report_of_row(row)
+    intent, report = intent_of_row(row), report_of_row(row)
     if intent is None or report is None:
         raise IllegalTransition(f"a followed order of run {row['run_id']} was never acknowledged")
     return FollowedOrder(run_id_of(row["run_id"]), intent, report, float(row["age_seconds"]))
 
 
-def _intent_of(row: Row) -> OrderIntent | None:
+def intent_of_row(row: Row) -> OrderIntent | None:
+    """Return the order of a row of `ORDER_COLUMNS`; None where the signal needed none."""
     if row["client_order_id"] is None:
         return None
     return OrderIntent(

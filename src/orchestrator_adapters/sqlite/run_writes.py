@@ -18,6 +18,7 @@ from orchestrator_adapters.run_rows import (
     run_of_row,
 )
 from orchestrator_adapters.run_rules import FIRST_LEASE_EPOCH, close
+from orchestrator_adapters.sqlite.books import move_book
 from orchestrator_adapters.sqlite.claims import claim_wave
 from orchestrator_adapters.sqlite.leases import (
     give_back,
@@ -45,7 +46,7 @@ from orchestrator_core.commits import (
     WaveClaim,
 )
 from orchestrator_core.errors import Conflict, IllegalTransition
-from orchestrator_core.identifiers import RunId
+from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.orders import Settlement
 from orchestrator_core.record import canonical_json
@@ -119,6 +120,8 @@ def commit_plan(
     run = _find_run(connection, lease.run_id)
     digest = None if run is None else run["snapshot_hash"]
     if digest is None:
+        if run is not None and not _may_stand(connection, run, record):
+            return PlanCommit((), is_stale=True)
         _update_run(connection, lease.run_id, plan_values(record, encoded), now)
         insert_orders(connection, lease.run_id, record, now)
     elif digest != encoded.digest:
@@ -126,6 +129,12 @@ def commit_plan(
     hold(connection, lease, now)
     answer = claim_wave(connection, lease, leased, claim, now)
     return PlanCommit(orders_of(connection, lease.run_id), answer)
+
+
+def _may_stand(connection: sqlite3.Connection, run: sqlite3.Row, record: PlanRecord) -> bool:
+    """Move the book that a plan depends on; say whether it was as the plan was made from."""
+    version = record.book_version
+    return version is None or move_book(connection, StrategyId(run["strategy_id"]), version)
 
 
 def commit_wave(

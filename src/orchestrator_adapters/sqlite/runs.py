@@ -1,13 +1,15 @@
 """The run database in a SQLite file."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import partial
 
 from orchestrator_adapters.run_rows import SUMMARY_COLUMNS, encode_plan, summary_of_row
-from orchestrator_adapters.sqlite import following, latch, records, run_writes, taking
+from orchestrator_adapters.sqlite import books, following, latch, records, run_writes, taking
 from orchestrator_adapters.sqlite.database import SqliteDatabase
 from orchestrator_adapters.sqlite.orders import open_orders
+from orchestrator_core.books import StrategyBook
 from orchestrator_core.commits import (
     Backlog,
     ClaimAnswer,
@@ -23,9 +25,11 @@ from orchestrator_core.commits import (
     TakenRun,
     WaveClaim,
 )
+from orchestrator_core.controls import ControlEvent, StrategyControls
 from orchestrator_core.errors import IllegalTransition
-from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
+from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
 from orchestrator_core.kill_switch import HistoryEntry, Latch
+from orchestrator_core.model import Reference
 from orchestrator_core.orders import Settlement
 from orchestrator_core.ports import Clock
 from orchestrator_core.replay import RecordFilter, StoredRecord
@@ -141,6 +145,30 @@ class SqliteRunRepository:
 
     async def open_orders(self) -> Sequence[OpenOrder]:
         return await self._database.read(PORT, "open_orders", open_orders)
+
+    async def read_book(self, strategy_id: StrategyId, as_of_date: date) -> StrategyBook:
+        work = partial(books.read_book, strategy_id=strategy_id, as_of_date=as_of_date)
+        return await self._database.read(PORT, "read_book", work)
+
+    async def last_accepted(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, Reference]:
+        work = partial(books.last_accepted, symbols=symbols)
+        return await self._database.read(PORT, "last_accepted", work)
+
+    async def read_controls(
+        self, strategy_id: StrategyId, *, count_failures: int
+    ) -> StrategyControls:
+        work = partial(books.read_controls, strategy_id=strategy_id, count_failures=count_failures)
+        return await self._database.read(PORT, "read_controls", work)
+
+    async def add_control_event(self, event: ControlEvent) -> None:
+        work = partial(books.add_control_event, event=event)
+        await self._database.write(PORT, "add_control_event", work)
+
+    async def control_events(
+        self, strategy_id: StrategyId, *, limit: int
+    ) -> Sequence[ControlEvent]:
+        work = partial(books.control_events, strategy_id=strategy_id, limit=limit)
+        return await self._database.read(PORT, "control_events", work)
 
     async def read_latch(self) -> Latch | None:
         return await self._database.read(PORT, "read_latch", latch.read_latch)

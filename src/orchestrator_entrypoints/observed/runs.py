@@ -76,6 +76,9 @@ class ObservedRuns:
     ) -> PlanCommit:
         with observed(self.metrics, "runs", "commit_plan"):
             commit = await self.inner.commit_plan(lease, record, claim)
+        if commit.is_stale:
+            log_event(_LOG, logging.INFO, "plan came too late", book_version=record.book_version)
+            return commit
         for decision in record.plan.decisions:
             if decision.denial is not None:
                 self.metrics.orders_denied.labels(str(decision.denial.code)).inc()

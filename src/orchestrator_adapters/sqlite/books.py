@@ -1,0 +1,183 @@
+"""Strategies' books and controls in a SQLite file.
+
+Each function is given a connection; those that write, one with a write transaction open.
+"""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+
+from orchestrator_adapters.order_rows import intent_of_row, report_of_row
+from orchestrator_adapters.run_rows import time_of
+from orchestrator_adapters.run_rules import IN_DAY, REGISTERED_OPEN
+from orchestrator_adapters.sqlite.orders import FOLLOWED_COLUMNS, in_states, sqlite_value
+from orchestrator_core.books import BookedOrder, DayOrder, StrategyBook, notional_of
+from orchestrator_core.controls import ControlEvent, ControlEventKind, StrategyControls
+from orchestrator_core.errors import IllegalTransition
+from orchestrator_core.identifiers import StrategyId, Symbol
+from orchestrator_core.lifecycle import OrderState, RunStatus
+from orchestrator_core.model import OrderIntent, Reference
+from orchestrator_core.record import encode_time
+
+LAST_ACCEPTED = "last_accepted"
+
+_DAY = (
+    f"SELECT {FOLLOWED_COLUMNS}, r.max_position_size FROM orchestration_runs r"  # noqa: S608
+    " JOIN signal_order_mappings m USING (run_id)"
+    f" WHERE r.strategy_id = ? AND r.as_of_date = ? AND m.state IN {in_states(IN_DAY)}"
+    " ORDER BY m.client_order_id"
+)
+_UNSETTLED = (
+    f"SELECT {FOLLOWED_COLUMNS} FROM signal_order_mappings m"  # noqa: S608
+    f" WHERE m.state IN {in_states(REGISTERED_OPEN)}"
+)
+# Orders to be sent stand in runs that are open.
+_PLANNED = (
+    f"SELECT {FOLLOWED_COLUMNS} FROM orchestration_runs r"  # noqa: S608
+    " JOIN signal_order_mappings m USING (run_id)"
+    " WHERE r.completed_at IS NULL AND m.state = 'planned'"
+)
+_LIVE = f"SELECT {FOLLOWED_COLUMNS} FROM signal_order_mappings m WHERE m.is_live = 1"  # noqa: S608
+_LAST_ACCEPTED = (
+    "SELECT symbol, sizing_price, claimed_at FROM signal_order_mappings"
+    " WHERE state = 'accepted' AND symbol = ? AND sizing_price IS NOT NULL"
+    " AND claimed_at IS NOT NULL ORDER BY claimed_at DESC, id DESC LIMIT 1"
+)
+_ENDED = (
+    "SELECT status FROM orchestration_runs WHERE strategy_id = ? AND completed_at > ?"
+    " AND coalesce(json_extract(request, '$.dry_run'), 0) = 0"
+    " ORDER BY completed_at DESC, id DESC LIMIT ?"
+)
+
+
+def move_book(connection: sqlite3.Connection, strategy_id: StrategyId, expected: int) -> bool:
+    """Make the next version of a book if it still has the one expected; say whether it had."""
+    if _version(connection, strategy_id) != expected:
+        return False
+    connection.execute(
+        "INSERT INTO strategy_books (strategy_id, version) VALUES (?, 1)"
+        " ON CONFLICT (strategy_id) DO UPDATE SET version = version + 1",
+        (strategy_id,),
+    )
+    return True
+
+
+def _version(connection: sqlite3.Connection, strategy_id: StrategyId) -> int:
+    row = connection.execute(
+        "SELECT version FROM strategy_books WHERE strategy_id = ?", (strategy_id,)
+    ).fetchone()
+    return 0 if row is None else int(row["version"])
+
+
+def read_book(
+    connection: sqlite3.Connection, strategy_id: StrategyId, as_of_date: date
+) -> StrategyBook:
+    """Return the strategy's book for one date; see `RunRepository.read_book`."""
+    version = _version(connection, strategy_id)
+    days = connection.execute(_DAY, (strategy_id, as_of_date.isoformat())).fetchall()
+    booked = [
+        _booked(row)
+        for statement in (_UNSETTLED, _PLANNED, _LIVE)
+        for row in connection.execute(statement).fetchall()
+    ]
+    booked.sort(key=lambda order: order.intent.client_order_id)
+    return StrategyBook(version, tuple(map(_of_day, days)), tuple(booked))
+
+
+def _of_day(row: sqlite3.Row) -> DayOrder:
+    intent, text = _intent_of(row), row["sizing_price"]
+    cap = Decimal(row["max_position_size"])
+    price = None if text is None else Decimal(text)
+    return DayOrder(intent.client_order_id, intent.side, notional_of(intent, price, cap=cap))
+
+
+def _booked(row: sqlite3.Row) -> BookedOrder:
+    return BookedOrder(_intent_of(row), OrderState(row["state"]), report_of_row(row))
+
+
+def _intent_of(row: sqlite3.Row) -> OrderIntent:
+    intent = intent_of_row(row)
+    if intent is None:
+        raise IllegalTransition(f"an order of run {row['run_id']} in a book has no id")
+    return intent
+
+
+def last_accepted(
+    connection: sqlite3.Connection, symbols: Sequence[Symbol]
+) -> Mapping[Symbol, Reference]:
+    """Return the price that each symbol's latest accepted order was sized with."""
+    found = {}
+    for symbol in symbols:
+        row = connection.execute(_LAST_ACCEPTED, (symbol,)).fetchone()
+        if row is not None:
+            price, at = Decimal(row["sizing_price"]), time_of(row["claimed_at"])
+            found[symbol] = Reference(symbol, price, at, LAST_ACCEPTED)
+    return found
+
+
+def read_controls(
+    connection: sqlite3.Connection, strategy_id: StrategyId, count_failures: int
+) -> StrategyControls:
+    """Return how the strategy's controls stand; see `RunRepository.read_controls`."""
+    switches = (ControlEventKind.REDUCE_ONLY_ON, ControlEventKind.REDUCE_ONLY_OFF)
+    switched = _latest(connection, strategy_id, switches)
+    failed = 0
+    if count_failures:
+        rearmed = _latest(connection, strategy_id, (ControlEventKind.REARMED,))
+        since = "" if rearmed is None else rearmed["occurred_at"]
+        for row in connection.execute(_ENDED, (strategy_id, since, count_failures)):
+            if row["status"] != RunStatus.FAILED:
+                break
+            failed += 1
+    is_on = switched is not None and switched["event"] == ControlEventKind.REDUCE_ONLY_ON
+    return StrategyControls(is_on, failed)
+
+
+def _latest(
+    connection: sqlite3.Connection, strategy_id: StrategyId, kinds: Sequence[ControlEventKind]
+) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT event, occurred_at FROM strategy_control_events"
+        " WHERE strategy_id = ? AND event IN (SELECT value FROM json_each(?))"
+        " ORDER BY occurred_at DESC, id DESC LIMIT 1",
+        (strategy_id, json.dumps([str(kind) for kind in kinds])),
+    ).fetchone()
+    return row
+
+
+def add_control_event(connection: sqlite3.Connection, event: ControlEvent) -> None:
+    """Record what an operator did, once."""
+    connection.execute(
+        "INSERT OR IGNORE INTO strategy_control_events"
+        " (strategy_id, event, occurred_at, operator, notes) VALUES (?, ?, ?, ?, ?)",
+        (
+            event.strategy_id,
+            str(event.kind),
+            encode_time(event.at),
+            sqlite_value(event.operator),
+            sqlite_value(event.notes),
+        ),
+    )
+
+
+def control_events(
+    connection: sqlite3.Connection, strategy_id: StrategyId, limit: int
+) -> tuple[ControlEvent, ...]:
+    """Return what operators did for the strategy, newest first."""
+    rows = connection.execute(
+        "SELECT event, occurred_at, operator, notes FROM strategy_control_events"
+        " WHERE strategy_id = ? ORDER BY occurred_at DESC, id DESC LIMIT ?",
+        (strategy_id, max(limit, 0)),
+    )
+    return tuple(
+        ControlEvent(
+            strategy_id,
+            ControlEventKind(row["event"]),
+            time_of(row["occurred_at"]),
+            row["operator"],
+            row["notes"],
+        )
+        for row in rows
+    )

@@ -1,0 +1,26 @@
+-- What an order was sized with, and what each strategy put into a netted signal (JSON).
+ALTER TABLE signal_order_mappings ADD COLUMN sizing_price TEXT;
+ALTER TABLE signal_order_mappings ADD COLUMN contributions TEXT;
+CREATE INDEX signal_order_mappings_last_accepted ON signal_order_mappings (symbol, claimed_at)
+    WHERE state = 'accepted';
+CREATE INDEX orchestration_runs_of_day ON orchestration_runs (strategy_id, as_of_date);
+CREATE INDEX orchestration_runs_ended ON orchestration_runs (strategy_id, completed_at);
+
+-- How many plans of the strategy depended on its book.
+CREATE TABLE strategy_books (
+    strategy_id TEXT PRIMARY KEY,
+    version INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- What operators did for a strategy; never rewritten.
+CREATE TABLE strategy_control_events (
+    id INTEGER PRIMARY KEY,
+    strategy_id TEXT NOT NULL,
+    event TEXT NOT NULL,
+    occurred_at TEXT NOT NULL,
+    operator TEXT NOT NULL,
+    notes TEXT NOT NULL,
+    UNIQUE (strategy_id, event, occurred_at, operator, notes)
+);
+CREATE INDEX strategy_control_events_newest
+    ON strategy_control_events (strategy_id, occurred_at, id);
