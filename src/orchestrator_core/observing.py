@@ -10,7 +10,13 @@ from attrs import evolve, frozen
 
 from orchestrator_core.books import StrategyBook, day_exposure
 from orchestrator_core.controls import StrategyControls
-from orchestrator_core.errors import MalformedReply, PortError, Refused, Unavailable
+from orchestrator_core.errors import (
+    MalformedReply,
+    OrchestratorError,
+    PortError,
+    Refused,
+    Unavailable,
+)
 from orchestrator_core.halting import distrust_gateway
 from orchestrator_core.holdings import Holdings, OpenQty, Unsettled
 from orchestrator_core.identifiers import ClientOrderId, Decision, Symbol
@@ -27,7 +33,7 @@ from orchestrator_core.sizing import SizingMode, SizingPolicy
 from orchestrator_core.tracking import has_ended
 
 
-class RunFailedError(Exception):
+class RunFailedError(OrchestratorError):
     """The run ends before anything was sent."""
 
     def __init__(self, failure: RunFailure) -> None:

@@ -93,6 +93,9 @@ _FAILURES: dict[FailureKind, tuple[int, str]] = {
     FailureKind.SIGNALS_REFUSED: (400, "Signal Service refused the request"),
     FailureKind.SIGNALS_MALFORMED: (502, "Signal Service answered outside its contract"),
     FailureKind.PRICES_UNAVAILABLE: (503, "Prices unavailable"),
+    FailureKind.POSITIONS_UNAVAILABLE: (503, "Positions unavailable"),
+    FailureKind.THROTTLED: (503, "Strategy throttled"),
+    FailureKind.BOOK_MOVED: (503, "Strategy busy"),
     FailureKind.BASKET_REFUSED: (400, "Basket refused"),
     FailureKind.GATEWAY_UNAVAILABLE: (503, "Execution Gateway unavailable"),
     FailureKind.GATEWAY_UNSAFE: (503, "Execution Gateway not verified as safe"),
@@ -106,7 +109,12 @@ _FAILURES: dict[FailureKind, tuple[int, str]] = {
 
 # Kinds where a brake, or doubt about one, stops trading.
 _FAILS_CLOSED = frozenset(
-    {FailureKind.GATEWAY_UNSAFE, FailureKind.HALTED, FailureKind.BUDGET_UNAVAILABLE}
+    {
+        FailureKind.GATEWAY_UNSAFE,
+        FailureKind.HALTED,
+        FailureKind.BUDGET_UNAVAILABLE,
+        FailureKind.THROTTLED,
+    }
 )
 
 
@@ -205,7 +213,8 @@ def result_of(run: Run, explained: Explained | None = None) -> OrchestrationResu
         num_orders_rejected=outcome.num_orders_rejected,
         num_orders_filled=outcome.num_orders_filled,
         mappings=tuple(
-            mapping_of(order, waterfalls.get(order.signal.symbol)) for order in run.orders or ()
+            mapping_of(order, waterfalls.get((order.signal.symbol, leg_of(order))))
+            for order in run.orders or ()
         ),
         started_at=run.started_at,
         completed_at=run.completed_at,
@@ -261,6 +270,11 @@ def _with_trouble(note: str | None, explained: Explained | None) -> str | None:
         return note
     trouble = f"It cannot be explained: {explained.trouble}"
     return trouble if note is None else f"{note}. {trouble}"
+
+
+def leg_of(order: Order) -> int:
+    """Return which order of its symbol it is: 1 for the second of a flip through zero."""
+    return 0 if order.intent is None else order.intent.leg
 
 
 def mapping_of(order: Order, waterfall: Waterfall | None = None) -> SignalOrderMapping:

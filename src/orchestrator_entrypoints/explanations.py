@@ -19,11 +19,11 @@ class Explained:
     """What explains a run's decisions.
 
     Attributes:
-        waterfalls: Each symbol's steps; none where it cannot be explained.
+        waterfalls: Each order's steps, by symbol and leg; none where it cannot be explained.
         trouble: Why it cannot be, in words that end a sentence.
     """
 
-    waterfalls: Mapping[Symbol, Waterfall] = field(factory=dict, hash=False)
+    waterfalls: Mapping[tuple[Symbol, int], Waterfall] = field(factory=dict, hash=False)
     trouble: str | None = None
 
 

@@ -123,18 +123,18 @@ def test_a_stored_record_explains_each_symbol() -> None:
     snapshot = a_varied_snapshot()
     explained = explain_record(a_stored_record(snapshot))
     decisions = plan_orders(snapshot, snapshot.policy).decisions
-    assert explained == {each.signal.symbol: explain(each, snapshot) for each in decisions}
+    assert explained == {(each.signal.symbol, 0): explain(each, snapshot) for each in decisions}
 
 
 def test_an_explanation_says_where_this_version_decides_otherwise() -> None:
     record = a_stored_record(a_varied_snapshot())
     rows = (evolve(record.rows[0], qty=76), *record.rows[1:])
     explained = explain_record(evolve(record, rows=rows))
-    last = explained[AAPL][-1]
+    last = explained[AAPL, 0][-1]
     assert last.name is StepName.DECIDED_OTHERWISE
     assert last.value is not None
     assert last.value.startswith("buy 76 market day as o1")
-    names = [steps[-1].name for symbol, steps in explained.items() if symbol != AAPL]
+    names = [steps[-1].name for key, steps in explained.items() if key != (AAPL, 0)]
     assert StepName.DECIDED_OTHERWISE not in names
 
 

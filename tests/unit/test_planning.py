@@ -243,7 +243,7 @@ def test_a_record_takes_any_text_that_a_strategy_sends() -> None:
 
 def test_a_damaged_record_is_refused() -> None:
     encoded = encode_snapshot(a_snapshot([a_signal()], [a_quote()]))
-    with pytest.raises(ValueError, match="form snapshot/2"):
+    with pytest.raises(ValueError, match="form snapshot/3"):
         decode_snapshot({**encoded, "format": "snapshot/0"})
     with pytest.raises(ValueError, match="damaged"):
         decode_snapshot({key: value for key, value in encoded.items() if key != "request"})

@@ -552,15 +552,15 @@ class FaultyRuns:
     def __getattr__(self, name: str) -> object:
         method = getattr(self._world.runs, name)
 
-        async def call(*args: object) -> object:
+        async def call(*args: object, **named: object) -> object:
             if name not in WRITES and not self._lasting:
-                return await method(*args)
+                return await method(*args, **named)
             self.calls += name in WRITES
             reached = self.calls >= self._at if self._lasting else self.calls == self._at
             if not (reached and self.is_down):
-                return await method(*args)
+                return await method(*args, **named)
             if name in WRITES and self._after_effect and self.calls == self._at:
-                await method(*args)
+                await method(*args, **named)
                 raise OutcomeUnknown("runs", name, "connection lost at commit")
             raise Unavailable("runs", name, "down")
 
