@@ -4,13 +4,15 @@ A batch is taken whole or refused whole. One wrong row means that the strategy i
 it is, and the other rows are then no better.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import NoReturn
 
 from orchestrator_core.errors import MalformedReply
+from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import SignalBatch
-from orchestrator_core.money import ZERO, decimal_of
+from orchestrator_core.money import WIDE, add_all
 from orchestrator_core.requests import RunRequest
 
 # Weights are floats that a strategy normalised: their sum may miss its mark by rounding alone.
@@ -30,23 +32,25 @@ def check_batch(batch: SignalBatch, request: RunRequest, limits: Limits) -> None
         _refuse(f"num_signals says {batch.num_signals}, {len(batch.signals)} came")
     asked = set(request.symbols)
     seen = set()
-    longs = shorts = ZERO
     for signal in batch.signals:
         if signal.symbol not in asked:
             _refuse(f"{signal.symbol} was not asked for")
         if signal.symbol in seen:
             _refuse(f"{signal.symbol} came twice")
         seen.add(signal.symbol)
-        weight = decimal_of(signal.target_weight)
-        if abs(weight) > limits.max_signal_weight:
-            _refuse(f"{signal.symbol} weighs {weight}, the limit is {limits.max_signal_weight}")
-        if weight > 0:
-            longs += weight
-        else:
-            shorts -= weight
-    bound = limits.max_side_weight + WEIGHT_SUM_TOLERANCE
+    _check_weights({signal.symbol: signal.weight for signal in batch.signals}, limits)
+
+
+def _check_weights(weights: Mapping[Symbol, Decimal], limits: Limits) -> None:
+    # Netted weights have more digits than Decimal's own operators keep.
+    for symbol, weight in weights.items():
+        if weight.copy_abs() > limits.max_signal_weight:
+            _refuse(f"{symbol} weighs {weight}, the limit is {limits.max_signal_weight}")
+    bound = WIDE.add(limits.max_side_weight, WEIGHT_SUM_TOLERANCE)
+    longs = add_all(weight for weight in weights.values() if weight > 0)
     if longs > bound:
         _refuse(f"long weights sum to {longs}, the limit is {limits.max_side_weight}")
+    shorts = add_all(weight.copy_abs() for weight in weights.values() if weight < 0)
     if shorts > bound:
         _refuse(f"short weights sum to {shorts}, the limit is {limits.max_side_weight}")
 
