@@ -24,6 +24,9 @@ NOT_BY_SETTLEMENT = frozenset({OrderState.SENDING, OrderState.ADOPTED})
 # What counts in a strategy's day: it may fill, or has filled.
 IN_DAY = HOLDS_ID - {OrderState.REJECTED}
 
+# Source of a reference price.
+LAST_ACCEPTED = "last_accepted"
+
 # What may still change the account.
 IN_BOOK = OPEN | {OrderState.ACCEPTED}
 

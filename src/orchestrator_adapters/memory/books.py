@@ -6,15 +6,13 @@ from datetime import date
 from attrs import define, field
 
 from orchestrator_adapters.memory.stored_run import StoredRun
-from orchestrator_adapters.run_rules import IN_BOOK, IN_DAY, is_live
+from orchestrator_adapters.run_rules import IN_BOOK, IN_DAY, LAST_ACCEPTED, is_live
 from orchestrator_core.books import BookedOrder, DayOrder, StrategyBook, notional_of
 from orchestrator_core.controls import ControlEvent, ControlEventKind, StrategyControls
 from orchestrator_core.identifiers import StrategyId, Symbol
 from orchestrator_core.lifecycle import OrderState, RunStatus
 from orchestrator_core.model import Reference
 from orchestrator_core.runs import Run
-
-LAST_ACCEPTED = "last_accepted"
 
 
 @define

@@ -46,6 +46,7 @@ _NUMERIC: Final = frozenset(
         "filled_qty_before",
         "filled_avg_price",
         "follow_seconds",
+        "sizing_price",
     }
 )
 _BOOLEAN: Final = frozenset({"canceled_on_arrival", "is_live"})
@@ -63,6 +64,8 @@ _PLANNED_COLUMNS: Final = (
     "state",
     "reason",
     "skip_reason",
+    "sizing_price",
+    "contributions",
 )
 
 _SETTLED_COLUMNS: Final = ("client_order_id", *OUTCOME_COLUMNS, "follow_seconds", "is_live")

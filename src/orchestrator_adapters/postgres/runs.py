@@ -10,10 +10,12 @@ Whoever locks the rows of several runs locks them in the order of their plans' c
 `migrations/0005_news.sql` for why that cannot deadlock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Final
 
 from orchestrator_adapters.postgres import (
+    books,
     closings,
     followings,
     latches,
@@ -27,6 +29,7 @@ from orchestrator_adapters.postgres.errors import PORT
 from orchestrator_adapters.postgres.rows import Row, text_array
 from orchestrator_adapters.run_rows import json_of, opening_values, run_id_of, summary_of_row
 from orchestrator_adapters.run_rules import FIRST_LEASE_EPOCH, REGISTERED_OPEN
+from orchestrator_core.books import StrategyBook
 from orchestrator_core.commits import (
     Backlog,
     ClaimAnswer,
@@ -42,10 +45,12 @@ from orchestrator_core.commits import (
     TakenRun,
     WaveClaim,
 )
+from orchestrator_core.controls import ControlEvent, StrategyControls
 from orchestrator_core.errors import Conflict, IllegalTransition, LeaseLost, Unavailable
-from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
+from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
 from orchestrator_core.kill_switch import HistoryEntry, Latch
 from orchestrator_core.lifecycle import OrderState
+from orchestrator_core.model import Reference
 from orchestrator_core.orders import Settlement
 from orchestrator_core.record import decode_request
 from orchestrator_core.replay import RecordFilter, StoredRecord
@@ -158,6 +163,25 @@ class PostgresRunRepository:
             )
             for row in rows
         )
+
+    async def read_book(self, strategy_id: StrategyId, as_of_date: date) -> StrategyBook:
+        return await books.read_book(self._database, strategy_id, as_of_date)
+
+    async def last_accepted(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, Reference]:
+        return await books.last_accepted(self._database, symbols)
+
+    async def read_controls(
+        self, strategy_id: StrategyId, *, count_failures: int
+    ) -> StrategyControls:
+        return await books.read_controls(self._database, strategy_id, count_failures)
+
+    async def add_control_event(self, event: ControlEvent) -> None:
+        await books.add_control_event(self._database, event)
+
+    async def control_events(
+        self, strategy_id: StrategyId, *, limit: int
+    ) -> Sequence[ControlEvent]:
+        return await books.control_events(self._database, strategy_id, limit)
 
     async def read_latch(self) -> Latch | None:
         return await latches.read_latch(self._database)

@@ -26,7 +26,7 @@ FIND_OPENED: Final = """
     LIMIT 1
 """
 
-COMMIT_PLAN: Final = "SELECT * FROM orchestrator_commit_plan(%s" + 25 * ", %s" + ")"
+COMMIT_PLAN: Final = "SELECT * FROM orchestrator_commit_plan(%s" + 28 * ", %s" + ")"
 COMMIT_WAVE: Final = "SELECT * FROM orchestrator_commit_wave(%s" + 23 * ", %s" + ")"
 
 RUN: Final = """
@@ -50,7 +50,7 @@ ORDERS: Final = """
            m.target_weight::float8 AS target_weight, m.client_order_id, m.leg, m.order_qty,
            m.order_side, m.order_type, m.time_in_force, m.state, m.reason, m.gateway_status,
            m.gateway_order_id, m.broker_order_id, m.filled_qty, m.filled_avg_price, m.message,
-           m.canceled_on_arrival, m.order_status, m.skip_reason,
+           m.canceled_on_arrival, m.order_status, m.skip_reason, m.sizing_price, m.contributions,
            o.run_id AS owner_run_id, o.state AS owner_state, o.reason AS owner_reason,
            o.gateway_status AS owner_gateway_status,
            o.gateway_order_id AS owner_gateway_order_id,

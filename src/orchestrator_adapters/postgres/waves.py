@@ -45,8 +45,11 @@ async def commit_plan(
             report_json(values["signal_service_response"]),
             *_claim_parameters(claim),
             *plan_arrays(orders, lease.run_id),
+            record.book_version,
         ),
     )
+    if rows[0]["o_verdict"] == "stale":
+        return PlanCommit((), is_stale=True)
     answer = claim_answer(rows[0], claim, lease)
     if rows[0]["o_verdict"] == "other_plan":
         raise IllegalTransition(f"run {lease.run_id} has another plan already")

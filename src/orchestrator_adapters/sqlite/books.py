@@ -11,8 +11,9 @@ from decimal import Decimal
 
 from orchestrator_adapters.order_rows import intent_of_row, report_of_row
 from orchestrator_adapters.run_rows import time_of
-from orchestrator_adapters.run_rules import IN_DAY, REGISTERED_OPEN
-from orchestrator_adapters.sqlite.orders import FOLLOWED_COLUMNS, in_states, sqlite_value
+from orchestrator_adapters.run_rules import IN_DAY, LAST_ACCEPTED, REGISTERED_OPEN
+from orchestrator_adapters.sqlite.orders import FOLLOWED_COLUMNS, in_states
+from orchestrator_adapters.storable import storable_text
 from orchestrator_core.books import BookedOrder, DayOrder, StrategyBook, notional_of
 from orchestrator_core.controls import ControlEvent, ControlEventKind, StrategyControls
 from orchestrator_core.errors import IllegalTransition
@@ -20,8 +21,6 @@ from orchestrator_core.identifiers import StrategyId, Symbol
 from orchestrator_core.lifecycle import OrderState, RunStatus
 from orchestrator_core.model import OrderIntent, Reference
 from orchestrator_core.record import encode_time
-
-LAST_ACCEPTED = "last_accepted"
 
 _DAY = (
     f"SELECT {FOLLOWED_COLUMNS}, r.max_position_size FROM orchestration_runs r"  # noqa: S608
@@ -156,8 +155,8 @@ def add_control_event(connection: sqlite3.Connection, event: ControlEvent) -> No
             event.strategy_id,
             str(event.kind),
             encode_time(event.at),
-            sqlite_value(event.operator),
-            sqlite_value(event.notes),
+            storable_text(event.operator),
+            storable_text(event.notes),
         ),
     )
 

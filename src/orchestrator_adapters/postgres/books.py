@@ -1,0 +1,212 @@
+"""Strategies' books and controls in Postgres."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date
+from typing import Final
+
+from orchestrator_adapters.order_rows import intent_of_row, report_of_row
+from orchestrator_adapters.postgres.database import PostgresDatabase, Session
+from orchestrator_adapters.postgres.rows import Row, text_array
+from orchestrator_adapters.run_rows import time_of
+from orchestrator_adapters.run_rules import LAST_ACCEPTED, REGISTERED_OPEN
+from orchestrator_adapters.storable import storable_text
+from orchestrator_core.books import BookedOrder, DayOrder, StrategyBook, notional_of
+from orchestrator_core.controls import ControlEvent, ControlEventKind, StrategyControls
+from orchestrator_core.errors import IllegalTransition
+from orchestrator_core.identifiers import StrategyId, Symbol
+from orchestrator_core.lifecycle import OrderState
+from orchestrator_core.model import OrderIntent, Reference
+
+_OPEN: Final = text_array(sorted({*(state.value for state in REGISTERED_OPEN), "planned"}))
+
+_COLUMNS: Final = """
+    SELECT m.run_id, m.symbol, m.client_order_id, m.leg, m.order_qty, m.order_side, m.order_type,
+           m.time_in_force, m.state, m.gateway_status, m.gateway_order_id, m.broker_order_id,
+           m.filled_qty, m.filled_avg_price, m.message, m.sizing_price
+"""
+
+_VERSION: Final = "SELECT version FROM strategy_books WHERE strategy_id = %s"
+
+_DAY: Final = (
+    _COLUMNS
+    + """, coalesce(r.max_position_size, r.capital) AS cap
+    FROM orchestration_runs r JOIN signal_order_mappings m ON m.run_id = r.run_id
+    WHERE r.strategy_id = %s AND r.as_of_date = %s AND m.holds_id AND m.state <> 'rejected'
+"""
+)
+
+# Orders that may be on the wire, or are to be sent, stand in runs that are open.
+_UNSETTLED: Final = (
+    _COLUMNS
+    + """
+    FROM signal_order_mappings m
+    WHERE m.run_id = ANY (ARRAY(SELECT run_id FROM orchestration_runs WHERE status = 'running'))
+      AND m.state = ANY (%s)
+"""  # noqa: S608 - names of ours alone
+)
+
+# Those that are followed, and have not ended.
+_LIVE: Final = (
+    _COLUMNS
+    + """
+    FROM orders_followed f
+    JOIN LATERAL (
+        SELECT * FROM signal_order_mappings o
+        WHERE o.client_order_id = f.client_order_id AND o.holds_id AND o.state = 'accepted'
+        LIMIT 1
+    ) m ON true
+    WHERE f.is_live
+"""  # noqa: S608 - names of ours alone
+)
+
+_LAST_ACCEPTED: Final = """
+    SELECT s.symbol, m.sizing_price, m.claimed_at
+    FROM unnest(%s::text[]) AS s (symbol)
+    JOIN LATERAL (
+        SELECT sizing_price, claimed_at FROM signal_order_mappings
+        WHERE symbol = s.symbol AND state = 'accepted' AND sizing_price IS NOT NULL
+          AND claimed_at IS NOT NULL
+        ORDER BY claimed_at DESC
+        LIMIT 1
+    ) m ON true
+"""
+
+# The replaced service's runs have no request, and were not dry.
+_CONTROLS: Final = """
+    WITH rearmed AS (
+        SELECT max(occurred_at) AS at FROM strategy_control_events
+        WHERE strategy_id = %(strategy_id)s AND event = %(rearmed)s
+    ), ended AS (
+        SELECT status, row_number() OVER (ORDER BY completed_at DESC, id DESC) AS place
+        FROM (
+            SELECT r.status, r.completed_at, r.id
+            FROM orchestration_runs r CROSS JOIN rearmed
+            WHERE r.strategy_id = %(strategy_id)s AND r.completed_at IS NOT NULL
+              AND r.completed_at > coalesce(rearmed.at, '-infinity')
+              AND (r.request::json ->> 'dry_run') IS DISTINCT FROM 'true'
+            ORDER BY r.completed_at DESC, r.id DESC
+            LIMIT %(count)s
+        ) newest
+    )
+    SELECT (
+        SELECT event FROM strategy_control_events
+        WHERE strategy_id = %(strategy_id)s AND event <> %(rearmed)s
+        ORDER BY occurred_at DESC, id DESC
+        LIMIT 1
+    ) AS switched,
+    coalesce(
+        (SELECT min(place) - 1 FROM ended WHERE status <> 'failed'),
+        (SELECT count(*) FROM ended)
+    ) AS failed_runs
+"""
+
+_ADD_EVENT: Final = """
+    INSERT INTO strategy_control_events (strategy_id, event, occurred_at, operator, notes)
+    VALUES (%s, %s, %s, %s, %s)
+    ON CONFLICT DO NOTHING
+    RETURNING id
+"""
+
+_EVENTS: Final = """
+    SELECT event, occurred_at, operator, notes FROM strategy_control_events
+    WHERE strategy_id = %s
+    ORDER BY occurred_at DESC, id DESC
+    LIMIT %s
+"""
+
+
+async def read_book(
+    database: PostgresDatabase, strategy_id: StrategyId, as_of_date: date
+) -> StrategyBook:
+    """Return the strategy's book for one date, its version read first."""
+
+    async def work(session: Session) -> StrategyBook:
+        versions, days, unsettled, live = await session.fetch_each(
+            (_VERSION, (strategy_id,)),
+            (_DAY, (strategy_id, as_of_date)),
+            (_UNSETTLED, (_OPEN,)),
+            (_LIVE, ()),
+        )
+        # An order may be heard of as accepted between the two looks.
+        booked = {order.intent.client_order_id: order for order in map(_booked, live)}
+        booked |= {order.intent.client_order_id: order for order in map(_booked, unsettled)}
+        return StrategyBook(
+            version=versions[0]["version"] if versions else 0,
+            day_orders=tuple(sorted(map(_of_day, days), key=lambda each: each.client_order_id)),
+            open_orders=tuple(booked[id_] for id_ in sorted(booked)),
+        )
+
+    return await database.run("read_book", work)
+
+
+def _of_day(row: Row) -> DayOrder:
+    intent = _intent_of(row)
+    notional = notional_of(intent, row["sizing_price"], cap=row["cap"])
+    return DayOrder(intent.client_order_id, intent.side, notional)
+
+
+def _booked(row: Row) -> BookedOrder:
+    return BookedOrder(_intent_of(row), OrderState(row["state"]), report_of_row(row))
+
+
+def _intent_of(row: Row) -> OrderIntent:
+    intent = intent_of_row(row)
+    if intent is None:
+        raise IllegalTransition(f"an order of run {row['run_id']} in a book has no id")
+    return intent
+
+
+async def last_accepted(
+    database: PostgresDatabase, symbols: Sequence[Symbol]
+) -> Mapping[Symbol, Reference]:
+    """Return the price that each symbol's latest accepted order was sized with."""
+    rows = await database.fetch("last_accepted", _LAST_ACCEPTED, (text_array(symbols),))
+    return {
+        Symbol(row["symbol"]): Reference(
+            Symbol(row["symbol"]),
+            row["sizing_price"],
+            row["claimed_at"].astimezone(UTC),
+            LAST_ACCEPTED,
+        )
+        for row in rows
+    }
+
+
+async def read_controls(
+    database: PostgresDatabase, strategy_id: StrategyId, count_failures: int
+) -> StrategyControls:
+    """Return how the strategy's controls stand."""
+    parameters = {
+        "strategy_id": strategy_id,
+        "rearmed": ControlEventKind.REARMED.value,
+        "count": count_failures,
+    }
+    [row] = await database.fetch("read_controls", _CONTROLS, parameters)
+    is_on = row["switched"] == ControlEventKind.REDUCE_ONLY_ON
+    return StrategyControls(is_on, row["failed_runs"])
+
+
+async def add_control_event(database: PostgresDatabase, event: ControlEvent) -> None:
+    """Record what an operator did, once."""
+    values = (
+        *(event.strategy_id, event.kind.value, event.at),
+        *(storable_text(event.operator), storable_text(event.notes)),
+    )
+    await database.execute("add_control_event", _ADD_EVENT, values)
+
+
+async def control_events(
+    database: PostgresDatabase, strategy_id: StrategyId, limit: int
+) -> Sequence[ControlEvent]:
+    """Return what operators did for the strategy, newest first."""
+    rows = await database.fetch("control_events", _EVENTS, (strategy_id, max(limit, 0)))
+    return tuple(
+        ControlEvent(
+            strategy_id,
+            ControlEventKind(row["event"]),
+            time_of(row["occurred_at"]),
+            row["operator"],
+            row["notes"],
+        )
+        for row in rows
+    )
