@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 from orchestrator_core.errors import PortError
 from orchestrator_core.identifiers import StrategyId
@@ -29,6 +29,16 @@ class StrategySource:
     signals: SignalSource
 
 
+def _require_distinct(
+    _instance: object,
+    attribute: "Attribute[tuple[StrategySource, ...]]",
+    value: tuple[StrategySource, ...],
+) -> None:
+    names = [each.strategy_id for each in value]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"{attribute.name}: expected distinct names, at least one, got {names}")
+
+
 def _by_name(strategies: Iterable[StrategySource]) -> tuple[StrategySource, ...]:
     return tuple(sorted(strategies, key=lambda each: each.strategy_id))
 
@@ -47,7 +57,9 @@ class NettedSignalSource:
         together: How the strategies are awaited.
     """
 
-    strategies: tuple[StrategySource, ...] = field(converter=_by_name)
+    strategies: tuple[StrategySource, ...] = field(
+        converter=_by_name, validator=_require_distinct
+    )
     limits: Limits
     together: Together = one_after_the_other
 
