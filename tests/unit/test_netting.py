@@ -120,6 +120,11 @@ def test_what_cancels_is_ranked_last_and_ties_go_by_symbol() -> None:
     assert net.signals[3].weight == 0
 
 
+def test_ranks_heed_every_digit() -> None:
+    net = net_batches([a_part("a", "0.5", {"A": 0.4, "Z": 0.4}), a_part("b", "0.5", {"Z": 5e-324})])
+    assert [each.symbol for each in net.signals] == ["Z", "A"]
+
+
 def test_every_strategys_own_words_are_kept_with_its_share() -> None:
     own = evolve(a_batch([]), metadata={"model_version": "m7", "share": "mine"})
     net = net_batches([Part(StrategyId("b"), Decimal("1E-7"), own), a_part("a", "0.50", {})])
