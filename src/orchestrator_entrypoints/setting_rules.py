@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from orchestrator_core.limits import SessionRule
+from orchestrator_core.sizing import SizingMode
 
 if TYPE_CHECKING:
     from orchestrator_entrypoints.settings import Settings
@@ -48,6 +49,11 @@ def _rules_of_amounts(settings: "Settings") -> tuple[Rule, ...]:
             ("DB_POOL_MAX_SIZE", "DB_POOL_MIN_SIZE"),
             f"expected at least DB_POOL_MIN_SIZE, which is {settings.db_pool_min_size}",
         ),
+        Rule(
+            not settings.close_absent or settings.sizing_mode is SizingMode.DELTA,
+            ("CLOSE_ABSENT", "SIZING_MODE"),
+            "expected false unless SIZING_MODE is delta: no other mode knows what is held",
+        ),
     )
 
 
@@ -82,7 +88,8 @@ def _rules_of_times(settings: "Settings") -> tuple[Rule, ...]:
 LIMITS = (
     *("MAX_CAPITAL", "RESTRICTED_SYMBOLS", "ALLOWED_SYMBOLS", "MAX_ORDER_QTY"),
     *("MAX_ORDER_NOTIONAL", "MAX_ORDERS_A_RUN", "MAX_BASKET_LONG", "MAX_BASKET_SHORT"),
-    *("MAX_BASKET_GROSS", "MAX_BASKET_NET", "MARKET_SESSION", "MAX_ORDERS_IN_FLIGHT"),
+    *("MAX_BASKET_GROSS", "MAX_BASKET_NET", "MAX_DAY_LONG", "MAX_DAY_SHORT", "MAX_DAY_GROSS"),
+    *("MAX_DAY_NET", "PRICE_BAND", "MAX_FAILED_RUNS", "MARKET_SESSION", "MAX_ORDERS_IN_FLIGHT"),
     "MAX_ORDERS_PER_MINUTE",
 )
 

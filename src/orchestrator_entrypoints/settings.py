@@ -16,6 +16,7 @@ from attrs import Attribute, fields, frozen
 
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import SessionRule
+from orchestrator_core.sizing import SizingMode
 from orchestrator_entrypoints.setting_rules import contradictions
 from orchestrator_entrypoints.variables import (
     Variable,
@@ -25,6 +26,7 @@ from orchestrator_entrypoints.variables import (
     may_hold_credentials,
     one_of,
     parse_amount,
+    parse_band,
     parse_bool,
     parse_database_url,
     parse_fraction,
@@ -70,6 +72,7 @@ class LogLevel(StrEnum):
 
 _parse_log_level = one_of(LogLevel, str.upper)
 _parse_session_rule = one_of(SessionRule, str.lower)
+_parse_sizing_mode = one_of(SizingMode, str.lower)
 _parse_log_format = one_of(LogFormat, str.lower)
 
 
@@ -186,6 +189,24 @@ class Settings:
         "Spend the cash that rounding left on further whole lots, inside every limit",
         default="false",
     )
+    sizing_mode: SizingMode = variable(  # noqa: RUF009 - an immutable word
+        "SIZING_MODE",
+        _parse_sizing_mode,
+        "What an order is: absolute, the whole target, or delta, what the account lacks of it",
+        default="absolute",
+    )
+    close_absent: bool = variable(
+        "CLOSE_ABSENT",
+        parse_bool,
+        "In delta mode, close positions that no signal names",
+        default="false",
+    )
+    leg_wait_seconds: float = variable(
+        "LEG_WAIT_SECONDS",
+        seconds_from(),
+        "How long the second order of a flip waits for the first to fill, while its price is fresh",
+        default="10",
+    )
     restricted_symbols: frozenset[Symbol] = variable(
         "RESTRICTED_SYMBOLS",
         parse_symbol_list,
@@ -218,10 +239,46 @@ class Settings:
         parse_amount,
         "How far one of the two may be beyond the other; beyond it nothing is sent",
     )
+    max_day_long: Decimal | None = variable(
+        "MAX_DAY_LONG",
+        parse_amount,
+        "Worth of what all runs of one strategy and date buy; a run beyond it sends nothing",
+    )
+    max_day_short: Decimal | None = variable(
+        "MAX_DAY_SHORT", parse_amount, "Worth of what they sell; a run beyond it sends nothing"
+    )
+    max_day_gross: Decimal | None = variable(
+        "MAX_DAY_GROSS", parse_amount, "The two together; a run beyond it sends nothing"
+    )
+    max_day_net: Decimal | None = variable(
+        "MAX_DAY_NET",
+        parse_amount,
+        "How far one of the two may be beyond the other; a run beyond it sends nothing",
+    )
+    price_band: Decimal | None = variable(
+        "PRICE_BAND",
+        parse_band,
+        "How far a price may be from the previous close, else from the last price accepted; a "
+        "fraction",
+    )
+    price_band_required: bool = variable(
+        "PRICE_BAND_REQUIRED",
+        parse_bool,
+        "An order whose price can be held against nothing is denied",
+        default="false",
+    )
+    reduce_only: bool = variable(
+        "REDUCE_ONLY", parse_bool, "Only orders that shrink a position are sent", default="false"
+    )
+    max_failed_runs: int | None = variable(
+        "MAX_FAILED_RUNS",
+        integer_from(least=1, most=1000),
+        "Failed runs in a row after which an operator must re-arm the strategy",
+    )
     market_session: SessionRule = variable(  # noqa: RUF009 - an immutable word
         "MARKET_SESSION",
         _parse_session_rule,
-        "While New York's exchange is closed: off, warn in explanations, or refuse to send",
+        "While New York's exchange is closed: off, warn, or refuse to send",
         default="off",
     )
     max_signal_weight: Decimal = variable(

@@ -68,6 +68,14 @@ def parse_fraction(text: str) -> Decimal:
     raise ValueError("expected a fraction from 0 to below 1, such as 0.05")
 
 
+def parse_band(text: str) -> Decimal:
+    """Return a fraction above 0, at most 1."""
+    # A band of 5 is a per cent that somebody meant: five times the price is no band at all.
+    if re.fullmatch(r"(0(\.[0-9]{1,9})?|1)", text) and Decimal(text) > 0:
+        return Decimal(text)
+    raise ValueError("expected a fraction above 0, at most 1, such as 0.1")
+
+
 def parse_lots(text: str) -> Mapping[Symbol, int]:
     """Return the shares a lot by symbol, of a text such as `AAPL=10,BRK.B=1`; empty: none."""
     lots: dict[Symbol, int] = {}

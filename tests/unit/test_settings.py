@@ -2,6 +2,7 @@ from decimal import Decimal
 
 import pytest
 
+from orchestrator_core.sizing import SizingMode
 from orchestrator_entrypoints.setting_rules import (
     LIMITS,
     latest_order_seconds,
@@ -266,8 +267,38 @@ def test_a_word_for_the_session_that_is_none_is_refused(text: str) -> None:
 
 def test_the_limits_left_open_are_those_that_are_not_set() -> None:
     assert open_limits(read_settings({})) == LIMITS
-    given = {"MARKET_SESSION": "warn", "RESTRICTED_SYMBOLS": "GME", "ALLOWED_SYMBOLS": "AAPL"}
+    given = {
+        "MARKET_SESSION": "warn",
+        "RESTRICTED_SYMBOLS": "GME",
+        "ALLOWED_SYMBOLS": "AAPL",
+        "PRICE_BAND": "0.1",
+        "MAX_FAILED_RUNS": "3",
+    }
     amounts = {name: "100000" for name in LIMITS if name not in given}
     for name, value in (given | amounts).items():
         assert set(LIMITS) - set(open_limits(read_settings({name: value}))) == {name}
     assert open_limits(read_settings(given | amounts)) == ()
+
+
+@pytest.mark.parametrize("text", ["0", "0.0", "1.1", "5", "10%", "-0.1", "1e-1"])
+def test_a_price_band_that_is_no_fraction_is_refused(text: str) -> None:
+    (problem,) = problems_of({"PRICE_BAND": text})
+    assert problem.startswith("PRICE_BAND: expected a fraction above 0, at most 1")
+
+
+def test_a_price_band_is_a_fraction() -> None:
+    assert read_settings({"PRICE_BAND": "0.25"}).price_band == Decimal("0.25")
+    assert read_settings({"PRICE_BAND": "1"}).price_band == Decimal(1)
+
+
+def test_orders_are_whole_targets_unless_differences_are_asked_for() -> None:
+    assert read_settings({}).sizing_mode is SizingMode.ABSOLUTE
+    settings = read_settings({"SIZING_MODE": "Delta", "CLOSE_ABSENT": "true"})
+    assert (settings.sizing_mode, settings.close_absent) == (SizingMode.DELTA, True)
+    (problem,) = problems_of({"SIZING_MODE": "difference"})
+    assert problem.startswith("SIZING_MODE: expected one of absolute, delta")
+
+
+def test_closing_what_no_signal_names_takes_delta_mode() -> None:
+    (problem,) = problems_of({"CLOSE_ABSENT": "true"})
+    assert problem.startswith("CLOSE_ABSENT: expected false unless SIZING_MODE is delta")
