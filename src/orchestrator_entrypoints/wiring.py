@@ -13,36 +13,32 @@ from pathlib import Path
 from attrs import frozen
 
 from orchestrator_adapters.event_loop import SystemClock, at_once
-from orchestrator_core import __version__
 from orchestrator_core.errors import Unavailable
-from orchestrator_core.identifiers import StrategyId
-from orchestrator_core.limits import Limits
-from orchestrator_core.model import Quote, SafetyFlags
-from orchestrator_core.money import ZERO
-from orchestrator_core.policy import RunPolicy
+from orchestrator_core.model import Quote
 from orchestrator_core.ports import (
     CircuitBreaker,
     Clock,
     KillSwitch,
     OrderBudget,
     OrderSink,
+    PositionSource,
     PriceSource,
     RunPorts,
     RunRepository,
     SignalSource,
 )
-from orchestrator_core.requests import RequestPolicy
-from orchestrator_core.sizing import SizingRules
 from orchestrator_entrypoints.metrics import Metrics
 from orchestrator_entrypoints.observed import (
     ObservedBudget,
     ObservedKillSwitch,
+    ObservedPositions,
     ObservedPrices,
     ObservedRuns,
     ObservedSignals,
     ObservedSink,
 )
 from orchestrator_entrypoints.orchestrator import Ask, Orchestrator, StopFlag
+from orchestrator_entrypoints.policies import request_policy, run_policy
 from orchestrator_entrypoints.settings import Settings, SettingsError
 
 PROBE_SECONDS = 1.5
@@ -70,6 +66,7 @@ class _Peers:
 
     signals: SignalSource
     sink: OrderSink
+    positions: PositionSource
     ask_signal_service: Ask
     ask_gateway: Ask
 
@@ -93,6 +90,7 @@ def wire(settings: Settings) -> Orchestrator:
         clock=clock,
         breaker=stores.breaker if settings.circuit_breaker_enabled else None,
         budget=ObservedBudget(stores.budget, metrics) if settings.is_budgeted else None,
+        positions=ObservedPositions(peers.positions, metrics),
         together=at_once,
         stopping=lambda: stop.is_set,
     )
@@ -112,57 +110,6 @@ def wire(settings: Settings) -> Orchestrator:
         ask_gateway=peers.ask_gateway,
         prepare=prepare,
         aclose=closing.aclose,
-    )
-
-
-def run_policy(settings: Settings) -> RunPolicy:
-    """Return how every run is run."""
-    return RunPolicy(
-        environment=settings.environment,
-        strategy_id=StrategyId(settings.strategy_id),
-        limits=Limits(
-            restricted_symbols=settings.restricted_symbols,
-            allowed_symbols=settings.allowed_symbols,
-            max_order_qty=settings.max_order_qty,
-            max_order_notional=settings.max_order_notional,
-            max_orders_a_run=settings.max_orders_a_run,
-            max_basket_long=settings.max_basket_long,
-            max_basket_short=settings.max_basket_short,
-            max_basket_gross=settings.max_basket_gross,
-            max_basket_net=settings.max_basket_net,
-            market_session=settings.market_session,
-            max_signal_weight=settings.max_signal_weight,
-            max_side_weight=settings.max_side_weight,
-            max_price_age_seconds=settings.max_price_age_seconds,
-        ),
-        sizing=SizingRules(
-            lot_sizes=settings.lot_sizes,
-            min_order_notional=settings.min_order_notional or ZERO,
-            cash_buffer=settings.cash_buffer,
-            spends_leftover=settings.leftover_pass,
-        ),
-        claimed_flags=SafetyFlags(
-            dry_run=settings.dry_run,
-            alpaca_paper=settings.alpaca_paper,
-            circuit_breaker_enabled=settings.circuit_breaker_enabled,
-        ),
-        code_version=__version__,
-        allow_unverified_gateway=settings.allow_unverified_gateway,
-        max_in_flight_orders=settings.max_in_flight_orders,
-        send_window_seconds=settings.send_window_seconds,
-        lease_seconds=settings.lease_seconds,
-        persist_seconds=settings.persist_seconds,
-        unresolved_after_seconds=settings.unresolved_after_seconds,
-    )
-
-
-def request_policy(settings: Settings) -> RequestPolicy:
-    """Return the defaults and bounds for what a request gives."""
-    return RequestPolicy(
-        capital=settings.capital,
-        max_position_size=settings.max_position_size,
-        max_position_size_ceiling=settings.effective_position_ceiling,
-        max_capital=settings.max_capital,
     )
 
 
@@ -237,6 +184,7 @@ def _peers(settings: Settings, clock: Clock, closing: AsyncExitStack) -> _Peers:
     from orchestrator_adapters.http.auth import ServiceAuth  # noqa: PLC0415 - httpx is slow
     from orchestrator_adapters.http.client import PeerClient  # noqa: PLC0415
     from orchestrator_adapters.http.orders import HttpOrderSink  # noqa: PLC0415
+    from orchestrator_adapters.http.positions import HttpPositionSource  # noqa: PLC0415
     from orchestrator_adapters.http.signals import HttpSignalSource  # noqa: PLC0415
 
     secret = settings.token_secret
@@ -269,6 +217,7 @@ def _peers(settings: Settings, clock: Clock, closing: AsyncExitStack) -> _Peers:
     return _Peers(
         signals=signals,
         sink=sink,
+        positions=HttpPositionSource(gateway_client),
         ask_signal_service=_asking("signals", signals.ready),
         ask_gateway=_asking("orders", sink.ready),
     )

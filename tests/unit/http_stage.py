@@ -34,8 +34,8 @@ from orchestrator_entrypoints.observed import (
     ObservedSink,
 )
 from orchestrator_entrypoints.orchestrator import Orchestrator, StopFlag
+from orchestrator_entrypoints.policies import request_policy, run_policy
 from orchestrator_entrypoints.settings import read_settings
-from orchestrator_entrypoints.wiring import request_policy, run_policy
 from tests.unit.builders import TODAY
 
 RUN = "/api/v1/orchestration/run"

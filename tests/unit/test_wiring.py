@@ -13,9 +13,11 @@ from orchestrator_core.halting import read_switch
 from orchestrator_core.identifiers import ClientOrderId, Symbol, TradingMode
 from orchestrator_core.kill_switch import Halted, Trading
 from orchestrator_core.limits import SessionRule
+from orchestrator_core.sizing import SizingMode
 from orchestrator_entrypoints.orchestrator import Orchestrator
+from orchestrator_entrypoints.policies import request_policy, run_policy
 from orchestrator_entrypoints.settings import SettingsError, read_settings
-from orchestrator_entrypoints.wiring import request_policy, run_policy, wire
+from orchestrator_entrypoints.wiring import wire
 
 pytestmark = pytest.mark.anyio
 
@@ -110,6 +112,17 @@ def test_the_policies_are_those_of_the_settings() -> None:
             "MAX_BASKET_SHORT": "2000",
             "MAX_BASKET_GROSS": "2500",
             "MAX_BASKET_NET": "500",
+            "MAX_DAY_LONG": "3000",
+            "MAX_DAY_SHORT": "4000",
+            "MAX_DAY_GROSS": "4500",
+            "MAX_DAY_NET": "600",
+            "PRICE_BAND": "0.2",
+            "PRICE_BAND_REQUIRED": "true",
+            "REDUCE_ONLY": "true",
+            "MAX_FAILED_RUNS": "5",
+            "SIZING_MODE": "delta",
+            "CLOSE_ABSENT": "true",
+            "LEG_WAIT_SECONDS": "3",
             "MARKET_SESSION": "Refuse",
             "MAX_SIGNAL_WEIGHT": "0.5",
             "MAX_SIDE_WEIGHT": "2",
@@ -140,6 +153,14 @@ def test_the_policies_are_those_of_the_settings() -> None:
     assert policy.limits.max_basket_short == Decimal(2000)
     assert policy.limits.max_basket_gross == Decimal(2500)
     assert policy.limits.max_basket_net == Decimal(500)
+    assert policy.limits.max_day_long == Decimal(3000)
+    assert policy.limits.max_day_short == Decimal(4000)
+    assert policy.limits.max_day_gross == Decimal(4500)
+    assert policy.limits.max_day_net == Decimal(600)
+    assert (policy.limits.price_band, policy.limits.requires_reference) == (Decimal("0.2"), True)
+    assert (policy.limits.reduce_only, policy.max_failed_runs) == (True, 5)
+    assert (policy.sizing.mode, policy.sizing.closes_absent) == (SizingMode.DELTA, True)
+    assert policy.leg_wait_seconds == 3
     assert policy.limits.market_session is SessionRule.REFUSE
     assert (policy.limits.max_signal_weight, policy.limits.max_side_weight) == (
         Decimal("0.5"),
@@ -150,6 +171,7 @@ def test_the_policies_are_those_of_the_settings() -> None:
     assert (policy.send_window_seconds, policy.persist_seconds, policy.lease_seconds) == (4, 6, 65)
     assert policy.unresolved_after_seconds == 120
     assert policy.allow_unverified_gateway is True
+    assert (requests.limits, requests.needs_rebalance_key) == (policy.limits, True)
     assert (requests.capital, requests.max_capital) == (Decimal(5000), Decimal(9000))
     assert (requests.max_position_size, requests.max_position_size_ceiling) == (
         Decimal(100),
