@@ -50,6 +50,8 @@ TABLES = (
     "gateway_answers",
     "kill_switch_latch",
     "kill_switch_history",
+    "strategy_books",
+    "strategy_control_events",
 )
 
 

@@ -10,7 +10,13 @@ The stage is described in `run_stage`; the cases stand in the modules beside it.
 
 import pytest
 
+from orchestrator_adapters.conformance.run_books import (
+    BookCases,
+    BookVersionCases,
+    ReferenceCases,
+)
 from orchestrator_adapters.conformance.run_closings import AdopterCases, ClosingCases, ListingCases
+from orchestrator_adapters.conformance.run_controls import ControlCases, FailureCountCases
 from orchestrator_adapters.conformance.run_dues import DueCases
 from orchestrator_adapters.conformance.run_followings import FollowingCases
 from orchestrator_adapters.conformance.run_histories import HistoryCases
@@ -45,6 +51,11 @@ class RunRepositoryConformance(
     LatchCases,
     HistoryCases,
     RecordCases,
+    BookVersionCases,
+    BookCases,
+    ReferenceCases,
+    ControlCases,
+    FailureCountCases,
 ):
     """Subclass it, and override `stage`."""
 

@@ -27,28 +27,20 @@ _COLUMNS: Final = """
 
 _VERSION: Final = "SELECT version FROM strategy_books WHERE strategy_id = %s"
 
-_DAY: Final = (
-    _COLUMNS
-    + """, coalesce(r.max_position_size, r.capital) AS cap
+_DAY: Final = f"""{_COLUMNS}, coalesce(r.max_position_size, r.capital) AS cap
     FROM orchestration_runs r JOIN signal_order_mappings m ON m.run_id = r.run_id
     WHERE r.strategy_id = %s AND r.as_of_date = %s AND m.holds_id AND m.state <> 'rejected'
 """
-)
 
 # Orders that may be on the wire, or are to be sent, stand in runs that are open.
-_UNSETTLED: Final = (
-    _COLUMNS
-    + """
+_UNSETTLED: Final = f"""{_COLUMNS}
     FROM signal_order_mappings m
     WHERE m.run_id = ANY (ARRAY(SELECT run_id FROM orchestration_runs WHERE status = 'running'))
       AND m.state = ANY (%s)
 """  # noqa: S608 - names of ours alone
-)
 
 # Those that are followed, and have not ended.
-_LIVE: Final = (
-    _COLUMNS
-    + """
+_LIVE: Final = f"""{_COLUMNS}
     FROM orders_followed f
     JOIN LATERAL (
         SELECT * FROM signal_order_mappings o
@@ -57,7 +49,6 @@ _LIVE: Final = (
     ) m ON true
     WHERE f.is_live
 """  # noqa: S608 - names of ours alone
-)
 
 _LAST_ACCEPTED: Final = """
     SELECT s.symbol, m.sizing_price, m.claimed_at
