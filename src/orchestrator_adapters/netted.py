@@ -57,9 +57,7 @@ class NettedSignalSource:
         together: How the strategies are awaited.
     """
 
-    strategies: tuple[StrategySource, ...] = field(
-        converter=_by_name, validator=_require_distinct
-    )
+    strategies: tuple[StrategySource, ...] = field(converter=_by_name, validator=_require_distinct)
     limits: Limits
     together: Together = one_after_the_other
 

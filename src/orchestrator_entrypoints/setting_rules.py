@@ -27,8 +27,26 @@ class Rule:
 
 def contradictions(settings: "Settings") -> tuple[Rule, ...]:
     """Return the rules that the settings break."""
-    rules = (*_rules_of_amounts(settings), *_rules_of_times(settings))
+    rules = (
+        *_rules_of_names(settings),
+        *_rules_of_amounts(settings),
+        *_rules_of_times(settings),
+    )
     return tuple(rule for rule in rules if not rule.holds)
+
+
+def _rules_of_names(settings: "Settings") -> tuple[Rule, ...]:
+    strategies = settings.strategies
+    if strategies is None:
+        return ()
+    joined = strategies.joined_id
+    return (
+        Rule(
+            settings.strategy_id == joined,
+            ("STRATEGY_ID", "STRATEGIES"),
+            f"expected nothing, or {joined}, which are the names that STRATEGIES gives",
+        ),
+    )
 
 
 def _rules_of_amounts(settings: "Settings") -> tuple[Rule, ...]:

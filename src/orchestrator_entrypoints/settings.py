@@ -18,6 +18,7 @@ from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import SessionRule
 from orchestrator_core.sizing import SizingMode
 from orchestrator_entrypoints.setting_rules import contradictions
+from orchestrator_entrypoints.strategies import Strategies, parse_strategies
 from orchestrator_entrypoints.variables import (
     Variable,
     integer_from,
@@ -156,6 +157,12 @@ class Settings:
     )
     strategy_id: str = variable(
         "STRATEGY_ID", parse_plain_name, "Whose signals are traded", default="alpha_baseline"
+    )
+    strategies: Strategies | None = variable(  # noqa: RUF009 - unset, or frozen
+        "STRATEGIES",
+        parse_strategies,
+        "Several strategies netted into one run, as `momentum=http://localhost:8001@0.6,"
+        "value=http://localhost:8004@0.4`: name, Signal Service, share of the capital",
     )
     capital: Decimal = variable(
         "CAPITAL", parse_amount, "Capital of a run that names none", default="100000"
@@ -410,6 +417,11 @@ class Settings:
         return self.max_position_size if ceiling is None else ceiling
 
     @property
+    def signal_services(self) -> tuple[str, ...]:
+        """Addresses of the Signal Services that a run asks, each once."""
+        return (self.signal_service_url,) if self.strategies is None else self.strategies.urls
+
+    @property
     def token_secret(self) -> str | None:
         """The key that signs calls to both peers, if any."""
         own = self.internal_token_secret_orchestrator
@@ -456,6 +468,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             is_secret = defined.is_secret or may_hold_credentials(text)
             got = "" if is_secret else f", got {text.strip()[:60]!r}"
             problems[defined.name] = f"{expected}{got}"
+    if "strategies" in values:
+        values.setdefault("strategy_id", values["strategies"].joined_id)
     settings = Settings(**values, given=frozenset(given), warnings=unknown_names(environ))
     for contradiction in contradictions(settings):
         if not problems.keys() & contradiction.between:
