@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -40,6 +41,10 @@ from orchestrator_entrypoints.observed import (
 from orchestrator_entrypoints.orchestrator import Ask, Orchestrator, StopFlag
 from orchestrator_entrypoints.policies import request_policy, run_policy
 from orchestrator_entrypoints.settings import Settings, SettingsError
+from orchestrator_entrypoints.signal_wiring import wire_signals
+
+if TYPE_CHECKING:
+    from orchestrator_adapters.http.auth import ServiceAuth
 
 PROBE_SECONDS = 1.5
 # Connections to the gateway beside those that carry orders: probes, flags and look-ups.
@@ -181,32 +186,28 @@ def _embedded(settings: Settings, clock: Clock, closing: AsyncExitStack) -> _Sto
 
 
 def _peers(settings: Settings, clock: Clock, closing: AsyncExitStack) -> _Peers:
-    from orchestrator_adapters.http.auth import ServiceAuth  # noqa: PLC0415 - httpx is slow
-    from orchestrator_adapters.http.client import PeerClient  # noqa: PLC0415
+    from orchestrator_adapters.http.client import PeerClient  # noqa: PLC0415 - httpx is slow
     from orchestrator_adapters.http.orders import HttpOrderSink  # noqa: PLC0415
     from orchestrator_adapters.http.positions import HttpPositionSource  # noqa: PLC0415
     from orchestrator_adapters.http.signals import HttpSignalSource  # noqa: PLC0415
 
-    secret = settings.token_secret
-    if secret is None:
-        _LOG.warning("calls to the peers are not signed: INTERNAL_TOKEN_SECRET is unset")
-    auth = None if secret is None else ServiceAuth(secret, clock)
-    headers = {"X-Strategy-ID": settings.strategy_id}
-    signal_client = PeerClient(settings.signal_service_url, clock=clock, auth=auth, headers=headers)
+    auth = _auth(settings, clock)
+
+    def signal_service(url: str, strategy_id: str) -> HttpSignalSource:
+        client = PeerClient(url, clock=clock, auth=auth, headers={"X-Strategy-ID": strategy_id})
+        closing.push_async_callback(client.aclose)
+        seconds = settings.signal_service_timeout_seconds
+        return HttpSignalSource(client, seconds=seconds, probe_seconds=PROBE_SECONDS)
+
     gateway_client = PeerClient(
         settings.execution_gateway_url,
         clock=clock,
         auth=auth,
-        headers=headers,
+        headers={"X-Strategy-ID": settings.strategy_id},
         max_connections=ORDERS_IN_FLIGHT + SPARE_CONNECTIONS,
     )
-    closing.push_async_callback(signal_client.aclose)
     closing.push_async_callback(gateway_client.aclose)
-    signals = HttpSignalSource(
-        signal_client,
-        seconds=settings.signal_service_timeout_seconds,
-        probe_seconds=PROBE_SECONDS,
-    )
+    signals = wire_signals(settings, signal_service)
     sink = HttpOrderSink(
         gateway_client,
         clock=clock,
@@ -215,12 +216,22 @@ def _peers(settings: Settings, clock: Clock, closing: AsyncExitStack) -> _Peers:
         max_in_flight=ORDERS_IN_FLIGHT,
     )
     return _Peers(
-        signals=signals,
+        signals=signals.source,
         sink=sink,
         positions=HttpPositionSource(gateway_client),
-        ask_signal_service=_asking("signals", signals.ready),
+        ask_signal_service=signals.ask,
         ask_gateway=_asking("orders", sink.ready),
     )
+
+
+def _auth(settings: Settings, clock: Clock) -> "ServiceAuth | None":
+    from orchestrator_adapters.http.auth import ServiceAuth  # noqa: PLC0415 - httpx is slow
+
+    secret = settings.token_secret
+    if secret is None:
+        _LOG.warning("calls to the peers are not signed: INTERNAL_TOKEN_SECRET is unset")
+        return None
+    return ServiceAuth(secret, clock)
 
 
 def _asking(port: str, ready: Callable[[], Awaitable[bool]]) -> Ask:
