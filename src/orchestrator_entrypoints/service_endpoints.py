@@ -18,6 +18,7 @@ from orchestrator_entrypoints.health import (
 )
 from orchestrator_entrypoints.metrics import CONTENT_TYPE
 from orchestrator_entrypoints.run_service import RunService
+from orchestrator_entrypoints.settings import Settings
 from orchestrator_entrypoints.wire import (
     SERVICE_NAME,
     ConfigResponse,
@@ -49,7 +50,7 @@ class ServiceEndpoints:
             service=SERVICE_NAME,
             version=__version__,
             status="stopping" if orchestrator.stop.is_set else "running",
-            signal_service=settings.signal_service_url,
+            signal_service=",".join(settings.signal_services),
             execution_gateway=settings.execution_gateway_url,
         )
         return respond(Answer(200, info))
@@ -63,7 +64,7 @@ class ServiceEndpoints:
             service=SERVICE_NAME,
             version=__version__,
             timestamp=self.runs.orchestrator.ports.clock.now(),
-            signal_service_url=settings.signal_service_url,
+            signal_service_url=",".join(settings.signal_services),
             execution_gateway_url=settings.execution_gateway_url,
             signal_service_healthy=observation.signal_service is None,
             execution_gateway_healthy=observation.gateway is None,
@@ -81,6 +82,7 @@ class ServiceEndpoints:
             "capital": float(settings.capital),
             "max_position_size": float(settings.max_position_size),
             "strategy_id": settings.strategy_id,
+            "strategies": _strategies(settings),
             "mode": str(orchestrator.policy.mode),
             "embedded": settings.embedded,
             "kill_switch": {
@@ -127,6 +129,16 @@ class ServiceEndpoints:
         """Show everything that is counted."""
         exposition = self.runs.orchestrator.metrics.exposition()
         return Response(exposition, headers={"Content-Type": CONTENT_TYPE})
+
+
+def _strategies(settings: Settings) -> list[dict[str, str]] | None:
+    """Return the strategies that are netted; null where there is but one."""
+    if settings.strategies is None:
+        return None
+    return [
+        {"strategy_id": each.name, "signal_service_url": each.url, "share": f"{each.share:f}"}
+        for each in settings.strategies.each
+    ]
 
 
 def _recovery(observation: Observation) -> dict[str, object]:

@@ -65,14 +65,12 @@ def check(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _write_settings(console: Console, settings: Settings) -> None:
-    unused = SERVERS_ONLY if settings.embedded else EMBEDDED_ONLY
-    pairs = []
-    for name, value in settings.shown().items():
-        origin = "" if name in settings.given else "(default)"
-        if name in unused:
-            origin = "(not used)"
-        pairs.append((name, f"{value}  {origin}".rstrip()))
-    console.pairs(pairs)
+    console.pairs(
+        [
+            (name, f"{value}  {_origin(name, settings)}".rstrip())
+            for name, value in settings.shown().items()
+        ]
+    )
     unlimited = open_limits(settings)
     if unlimited:
         console.line()
@@ -81,12 +79,22 @@ def _write_settings(console: Console, settings: Settings) -> None:
         console.line(f"warning: {warning}")
 
 
+def _origin(name: str, settings: Settings) -> str:
+    is_netted = settings.strategies is not None
+    unused = SERVERS_ONLY if settings.embedded else EMBEDDED_ONLY
+    if name in unused or (is_netted and name == "SIGNAL_SERVICE_URL"):
+        return "(not used)"
+    if name in settings.given:
+        return ""
+    return "(from STRATEGIES)" if is_netted and name == "STRATEGY_ID" else "(default)"
+
+
 def describe(observation: Observation, orchestrator: Orchestrator) -> tuple[tuple[str, str], ...]:
     """Return what each part answered, by its name."""
     settings = orchestrator.settings
     database = settings.data if settings.embedded else settings.shown()["DATABASE_URL"]
     return (
-        ("Signal Service", _said(observation.signal_service, settings.signal_service_url)),
+        ("Signal Service", _said(observation.signal_service, ", ".join(settings.signal_services))),
         ("Execution Gateway", _said(observation.gateway, settings.execution_gateway_url)),
         ("safety flags", _flags(observation.flags, orchestrator)),
         ("run database", _said(observation.database, database)),
