@@ -8,6 +8,7 @@ from math import ceil
 
 from attrs import field, frozen
 
+from orchestrator_core.allocating import Allocation
 from orchestrator_core.errors import Conflict, TradingHalted
 from orchestrator_core.explaining import Waterfall
 from orchestrator_core.identifiers import RunId
@@ -16,8 +17,10 @@ from orchestrator_core.orders import Order
 from orchestrator_core.planning import SkipReason
 from orchestrator_core.resolving import RESOLVABLE
 from orchestrator_core.runs import FailureKind, RecordedOutcome, Run, RunFailure, RunPage
+from orchestrator_entrypoints.attributions import attributions_of
 from orchestrator_entrypoints.explanations import Explained
 from orchestrator_entrypoints.wire import (
+    AllocationShown,
     ExplainedStep,
     JsonObject,
     OrchestrationResult,
@@ -224,7 +227,20 @@ def result_of(run: Run, explained: Explained | None = None) -> OrchestrationResu
         dry_run=run.request.dry_run,
         rebalance_key=run.request.rebalance_key,
         num_orders_open=tally.open,
-        note=_with_trouble(_note(run, outcome.status), explained),
+        note=_with_words(_note(run, outcome.status), explained),
+        allocation=None if explained is None else _allocation(explained.allocation),
+    )
+
+
+def _allocation(allocation: Allocation | None) -> AllocationShown | None:
+    if allocation is None:
+        return None
+    return AllocationShown(
+        investable=allocation.investable,
+        wanted=allocation.wanted,
+        allocated=allocation.allocated,
+        leftover_cash=allocation.leftover_cash,
+        tracking_error=allocation.tracking_error,
     )
 
 
@@ -265,11 +281,13 @@ def _note(run: Run, status: RunStatus) -> str | None:
     return ". ".join(notes) or None
 
 
-def _with_trouble(note: str | None, explained: Explained | None) -> str | None:
-    if explained is None or explained.trouble is None:
-        return note
-    trouble = f"It cannot be explained: {explained.trouble}"
-    return trouble if note is None else f"{note}. {trouble}"
+def _with_words(note: str | None, explained: Explained | None) -> str | None:
+    """Return the note with a warning, and with why a run cannot be explained."""
+    warning = trouble = None
+    if explained is not None:
+        warning, why = explained.warning, explained.trouble
+        trouble = None if why is None else f"It cannot be explained: {why}"
+    return ". ".join(words for words in (warning, note, trouble) if words) or None
 
 
 def leg_of(order: Order) -> int:
@@ -295,6 +313,9 @@ def mapping_of(order: Order, waterfall: Waterfall | None = None) -> SignalOrderM
         skip_reason=order.skip_reason,
         order_state=order.state,
         adopted_from_run_id=None if order.owner is None else order.owner.run_id,
+        leg=None if intent is None else intent.leg,
+        sizing_price=order.price,
+        attributions=attributions_of(order),
         explanation=None if waterfall is None else steps_of(waterfall),
     )
 

@@ -18,10 +18,13 @@ from orchestrator_core.explaining import StepName
 from orchestrator_core.kill_switch import SwitchEvent, SwitchState
 from orchestrator_core.lifecycle import OrderState, RunStatus
 from orchestrator_core.model import Side
+from orchestrator_entrypoints.limits_schema import schema_of_limits
 
 SERVICE_NAME = "orchestrator"
 
 JsonObject = NewType("JsonObject", Mapping[str, Any])
+# Its numbers are decimals, of their own digits.
+ExactObject = NewType("ExactObject", Mapping[str, Any])
 
 
 class HealthWord(StrEnum):
@@ -67,7 +70,17 @@ class OrchestrationRequest:
     )
     rebalance_key: str | None = field(
         default=None,
-        metadata=_said("Names a further rebalance of the same date; the same key sends nothing"),
+        metadata=_said(
+            "Names a further rebalance of the same date; the same key sends nothing. Needed where "
+            "orders are differences from what is held"
+        ),
+    )
+    limits: ExactObject | None = field(
+        default=None,
+        metadata=_said(
+            "Tighter than the limits in force, by name; a looser one is refused",
+            anyOf=[schema_of_limits(), {"type": "null"}],
+        ),
     )
 
 
@@ -105,6 +118,19 @@ class ExplainedStep:
 
 
 @frozen(kw_only=True)
+class StrategyAttribution:
+    """What one of several strategies has of a netted signal and its order."""
+
+    strategy_id: str
+    share: Decimal = field(metadata=_said("Fraction of the capital that the strategy decides on"))
+    target_weight: float = field(metadata=_said("As the strategy sent it"))
+    weight: Decimal = field(metadata=_said("share x target_weight, exactly: fraction of capital"))
+    qty: int = field(
+        metadata=_said("Whole shares of the planned order; below zero is sold; they sum to it")
+    )
+
+
+@frozen(kw_only=True)
 class SignalOrderMapping:
     """One signal and what became of it; ours from `order_state` on."""
 
@@ -122,8 +148,30 @@ class SignalOrderMapping:
     skip_reason: str | None
     order_state: OrderState
     adopted_from_run_id: UUID | None
+    leg: int | None = field(
+        metadata=_said("1 for the second order of a flip through zero; null where there is none")
+    )
+    sizing_price: Decimal | None = field(
+        metadata=_said("What the order was sized with, account currency per share")
+    )
+    attributions: tuple[StrategyAttribution, ...] | None = field(
+        default=None, metadata=_said("By strategy; there only where several are netted")
+    )
     explanation: tuple[ExplainedStep, ...] | None = field(
         default=None, metadata=_said("The way to the order; there only where explain=true asks")
+    )
+
+
+@frozen(kw_only=True)
+class AllocationShown:
+    """How near a plan comes to what its weights asked for, as if each order fills at its price."""
+
+    investable: Decimal = field(metadata=_said("Capital less its buffer, account currency"))
+    wanted: Decimal = field(metadata=_said("Sum of |weight| x investable"))
+    allocated: Decimal = field(metadata=_said("Worth of those positions afterwards, unsigned"))
+    leftover_cash: Decimal = field(metadata=_said("wanted less allocated"))
+    tracking_error: Decimal = field(
+        metadata=_said("Root mean square of the weights missed; a fraction")
     )
 
 
@@ -153,6 +201,9 @@ class OrchestrationResult:
     rebalance_key: str
     num_orders_open: int = field(metadata=_said("Orders whose fate is not known yet"))
     note: str | None = field(metadata=_said("What the caller may do about it"))
+    allocation: AllocationShown | None = field(
+        default=None, metadata=_said("There only where explain=true asks, and it can be derived")
+    )
 
 
 @frozen(kw_only=True)

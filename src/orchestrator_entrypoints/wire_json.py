@@ -25,9 +25,11 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from orchestrator_entrypoints.wire import (
+    ExactObject,
     FieldProblem,
     JsonObject,
     OrchestrationRequest,
+    OrchestrationResult,
     Refusal,
     SignalOrderMapping,
     utc_text,
@@ -160,10 +162,15 @@ def _read_decimal(value: object, _: object) -> Decimal:
     raise _NoFit("Input should be a number or a decimal string", "decimal_type")
 
 
-def _read_object(value: object, _: object) -> dict[str, Any]:
+def _read_exact(value: object, _: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _NoFit("Input should be an object", "object_type")
-    return {name: _without_decimals(inner) for name, inner in value.items()}
+    return value
+
+
+def _read_object(value: object, kind: object) -> dict[str, Any]:
+    document = _read_exact(value, kind)
+    return {name: _without_decimals(inner) for name, inner in document.items()}
 
 
 def _without_decimals(value: Any) -> Any:
@@ -189,6 +196,7 @@ def _build_reader() -> Converter:
     reader.register_structure_hook(bool, _read_bool)
     reader.register_structure_hook(Decimal, _read_decimal)
     reader.register_structure_hook(JsonObject, _read_object)
+    reader.register_structure_hook(ExactObject, _read_exact)
     for unused in (int, float, UUID, date, datetime):
         reader.register_structure_hook(unused, _refuse_type)
 
@@ -226,7 +234,16 @@ def _build_writer() -> Converter:
     writer.register_unstructure_hook(
         SignalOrderMapping,
         make_dict_unstructure_fn(
-            SignalOrderMapping, writer, explanation=override(omit_if_default=True)
+            SignalOrderMapping,
+            writer,
+            attributions=override(omit_if_default=True),
+            explanation=override(omit_if_default=True),
+        ),
+    )
+    writer.register_unstructure_hook(
+        OrchestrationResult,
+        make_dict_unstructure_fn(
+            OrchestrationResult, writer, allocation=override(omit_if_default=True)
         ),
     )
     write_refusal = make_dict_unstructure_fn(Refusal, writer)
