@@ -48,12 +48,13 @@ class SentTally:
         is_resend: bool,
     ) -> Surplus | None:
         """Return the first order of which more would be sent than is planned, if there is one."""
+        total: dict[ClientOrderId, int] = {} if is_resend else dict(self._sent)
         for intent in wave:
             id_, order = intent.client_order_id, planned.get(intent.client_order_id)
             bound = 0 if order is None or order.intent is None else order.intent.qty
-            before = 0 if is_resend else self._sent.get(id_, 0)
-            if before + intent.qty > bound:
-                return Surplus(id_, bound, Decimal(before + intent.qty), "to be sent")
+            total[id_] = total.get(id_, 0) + intent.qty
+            if total[id_] > bound:
+                return Surplus(id_, bound, Decimal(total[id_]), "to be sent")
         return None
 
     def count(self, wave: Sequence[OrderIntent], outcomes: Sequence[SubmitOutcome]) -> None:

@@ -29,7 +29,6 @@ from orchestrator_core.legs import SecondLegs
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import OrderIntent, Quote
-from orchestrator_core.orders import Settlement
 from orchestrator_core.outcomes import settlement_of_retry, settlement_of_try, stopping_outcome
 from orchestrator_core.planning import Snapshot, price_problem
 from orchestrator_core.policy import RunPolicy
@@ -38,7 +37,7 @@ from orchestrator_core.run_book import RunBook
 from orchestrator_core.runs import FailureKind, RunFailure
 from orchestrator_core.sending import next_wave
 from orchestrator_core.stopping import engage_on_surplus
-from orchestrator_core.surplus import SentTally, Surplus
+from orchestrator_core.surplus import SentTally
 
 PACE_SLICE_SECONDS = 0.5
 DEFAULT_PAUSE_SECONDS = 1.0
@@ -259,30 +258,23 @@ class WaveSender:
             return
         self.holder.has_claimed = True
         waiting[:] = [intent for intent in waiting if intent.client_order_id not in claimed]
+        await self._stop_at_surplus(wave, is_resend=claim.resends)
         self._book.mark_sending(wave)
-        surplus = self._tally.surplus_of(wave, self._book.orders, is_resend=claim.resends)
-        if surplus is not None:
-            await self._stop_at(surplus, wave, is_retry=claim.resends)
-            return
         outcomes = await self._ports.sink.submit(wave, deadline=deadline)
         self._tally.count(wave, outcomes)
         self._absorb(wave, outcomes, is_retry=claim.resends)
         await self._give_places_back(outcomes)
 
-    async def _stop_at(
-        self, surplus: Surplus, wave: Sequence[OrderIntent], *, is_retry: bool
-    ) -> None:
-        """Send nothing of a wave that would be more than was planned, and stop all trading."""
+    async def _stop_at_surplus(self, wave: Sequence[OrderIntent], *, is_resend: bool) -> None:
+        """Stop all trading, and this run, before more is sent than was planned."""
+        surplus = self._tally.surplus_of(wave, self._book.orders, is_resend=is_resend)
+        if surplus is None:
+            return
         ports = self._ports
         await engage_on_surplus(
             surplus, kill_switch=ports.kill_switch, runs=ports.runs, clock=ports.clock
         )
-        reason = f"more than was planned: {surplus}"
-        state = OrderState.UNKNOWN if is_retry else OrderState.NOT_PLACED
-        for intent in wave:
-            self._book.settle(Settlement(intent.client_order_id, state, reason=reason))
-        self.holder.failure = RunFailure(FailureKind.HALTED, reason)
-        self._let_go(self._pending + self._doubtful, OrderState.HALTED, reason)
+        raise IllegalTransition(f"more than was planned: {surplus}")
 
     def _absorb(
         self, wave: Sequence[OrderIntent], outcomes: Sequence[SubmitOutcome], *, is_retry: bool

@@ -61,6 +61,7 @@ class ScriptedSink:
         waves: What was submitted, wave by wave.
         looks: What a look at a symbol's order brings; used up as scripts are. Otherwise orders that
             were sent are accepted, and others absent.
+        look: Asked first, where there is one.
         stuck: Symbols whose orders cannot be canceled.
         before: Called with each wave before it is answered.
     """
@@ -71,6 +72,7 @@ class ScriptedSink:
     scripts: dict[str, list[Script]] = field(factory=dict)
     waves: list[tuple[OrderIntent, ...]] = field(factory=list)
     looks: dict[str, list[LookUp]] = field(factory=dict)
+    look: Callable[[OrderIntent], LookUp] | None = None
     looked_up: list[OrderIntent] = field(factory=list)
     canceled: list[OrderIntent] = field(factory=list)
     stuck: frozenset[str] = frozenset()
@@ -105,6 +107,8 @@ class ScriptedSink:
     def _look_up(self, intent: OrderIntent) -> LookUp:
         id_ = intent.client_order_id
         self.looked_up.append(intent)
+        if self.look is not None:
+            return self.look(intent)
         answers = self.looks.get(intent.symbol)
         if answers:
             return answers.pop(0) if len(answers) > 1 else answers[0]
