@@ -87,6 +87,30 @@ def written(shown: dict[str, Any], **options: Any) -> list[str]:
     return out.getvalue().splitlines()
 
 
+def part(strategy_id: str, share: str, target_weight: float, weight: str, qty: int) -> Any:
+    return {
+        "strategy_id": strategy_id,
+        "share": share,
+        "target_weight": target_weight,
+        "weight": weight,
+        "qty": qty,
+    }
+
+
+def test_a_netted_run_shows_each_strategys_part() -> None:
+    parts = [part("momentum", "0.6", 0.5, "0.30", 1191), part("value", "0.4", -0.125, "-0.05", -32)]
+    nothing = [part("value", "0.4", 0.0, "0.0", 0)]
+    lines = written(result(mapping(attributions=parts), mapping(symbol="KO", attributions=nothing)))
+    assert lines[-4:] == [
+        "symbol  strategy  share  its weight  of capital  shares",
+        "AAPL    momentum    0.6     +0.5000     +0.3000   1,191",
+        "        value       0.4     -0.1250     -0.0500     -32",
+        "KO      value       0.4           0           0       0",
+    ]
+    assert lines[-5] == ""
+    assert "strategy  share" not in "\n".join(written(result(mapping())))
+
+
 def test_columns_shrink_one_after_another_and_never_below_their_least() -> None:
     lines = [["AAPL", "159", "o1abcdefgh", "a long reason"]]
     assert fit(COLUMNS, lines, total=None) == [6, 6, 10, 13]

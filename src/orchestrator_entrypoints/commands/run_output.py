@@ -35,6 +35,9 @@ def write_run(console: Console, result: Json, *, in_full: bool = False) -> None:
     if result["mappings"]:
         console.line()
         write_orders(console, result)
+        if any(_attributions(mapping) for mapping in result["mappings"]):
+            console.line()
+            write_attributions(console, result)
         if in_full and any(_steps(mapping) for mapping in result["mappings"]):
             console.line()
             write_steps(console, result)
@@ -88,8 +91,7 @@ def write_orders(console: Console, result: Json) -> None:
 
 
 def _row(mapping: Json, *, is_explained: bool) -> Row:
-    weight = mapping["target_weight"]
-    cells = [mapping["symbol"], f"{weight:+.4f}" if weight else "0"]
+    cells = [mapping["symbol"], _weight(mapping["target_weight"])]
     if is_explained:
         values = {step["name"]: step["value"] for step in _steps(mapping)}
         cells += [
@@ -107,6 +109,37 @@ def _row(mapping: Json, *, is_explained: bool) -> Row:
 
 def _steps(mapping: Json) -> Sequence[Json]:
     return mapping.get("explanation") or ()
+
+
+def _attributions(mapping: Json) -> Sequence[Json]:
+    return mapping.get("attributions") or ()
+
+
+def write_attributions(console: Console, result: Json) -> None:
+    """Write what each of several strategies has of each signal of a run."""
+    figures = ("share", "its weight", "of capital", "shares")
+    columns = [
+        Column("symbol"),
+        Column("strategy", least=8),
+        *(Column(title, is_right=True) for title in figures),
+    ]
+    rows = []
+    for mapping in result["mappings"]:
+        for place, part in enumerate(_attributions(mapping)):
+            cells = (
+                mapping["symbol"] if place == 0 else "",
+                part["strategy_id"],
+                part["share"],
+                _weight(part["target_weight"]),
+                _weight(Decimal(part["weight"])),
+                f"{part['qty']:,}",
+            )
+            rows.append(Row(cells))
+    console.table(columns, rows)
+
+
+def _weight(weight: float | Decimal) -> str:
+    return f"{weight:+.4f}" if weight else "0"
 
 
 def write_steps(console: Console, result: Json) -> None:
