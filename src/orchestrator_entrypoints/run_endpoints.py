@@ -2,8 +2,10 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from attrs import frozen
@@ -15,10 +17,13 @@ from orchestrator_core.commits import IdempotencyKey
 from orchestrator_core.errors import Conflict, InvalidRequest, PortError, TradingHalted
 from orchestrator_core.identifiers import RunId, StrategyId, parse_name
 from orchestrator_core.lifecycle import RunStatus
-from orchestrator_core.money import EXACT
+from orchestrator_core.limits import Limits
+from orchestrator_core.money import EXACT, MAX_MONEY
 from orchestrator_core.record import canonical_json
+from orchestrator_core.record_policies import encode_limits
 from orchestrator_core.requests import RunRequest, resolve_request
 from orchestrator_core.runs import Run, RunFilter
+from orchestrator_core.tightening import AMOUNTS, tighten
 from orchestrator_entrypoints.answers import (
     Answer,
     answer_conflict,
@@ -51,6 +56,11 @@ from orchestrator_entrypoints.run_service import (
 from orchestrator_entrypoints.watching import watch_run
 from orchestrator_entrypoints.wire import OrchestrationRequest
 from orchestrator_entrypoints.wire_json import WrongShape, parse_body, wrong_shape
+
+# What a request asks for does not depend on what is configured.
+_UNBOUNDED = Limits(
+    max_signal_weight=MAX_MONEY, max_side_weight=MAX_MONEY, max_price_age_seconds=float(MAX_MONEY)
+)
 
 _RUN_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -89,6 +99,7 @@ class RunEndpoints:
             max_position_size=asked.max_position_size,
             dry_run=asked.dry_run,
             rebalance_key=asked.rebalance_key,
+            limits=asked.limits,
         )
 
     async def _run(
@@ -107,11 +118,12 @@ class RunEndpoints:
             return service_stopping()
         except RunBroken:
             return internal_error(run_id)
-        explained = await self._explain(run) if explains else None
+        explained = await self._explain(run, in_full=explains)
         return answer_run(run, asked_as=run_id, explained=explained)
 
-    async def _explain(self, run: Run) -> Explained:
-        return await explain_run(self.service.orchestrator.ports.runs, run.run_id)
+    async def _explain(self, run: Run, *, in_full: bool) -> Explained | None:
+        orchestrator = self.service.orchestrator
+        return await explain_run(run, orchestrator.ports.runs, orchestrator.policy, in_full=in_full)
 
     async def show(self, request: Request) -> Response:
         """Show one run with all that is stored of it, at its end where that is waited for."""
@@ -131,7 +143,7 @@ class RunEndpoints:
             return respond(database_unavailable(error.cause))
         if run is None:
             return respond(answer_problem(404, f"run {text.lower()} is not known"))
-        explained = await self._explain(run) if explains else None
+        explained = await self._explain(run, in_full=explains)
         return respond(Answer(200, result_of(run, explained)))
 
     async def _watch(self, run_id: RunId, request: Request, *, seconds: float) -> Run | None:
@@ -183,7 +195,7 @@ def fingerprint(resolved: RunRequest, asked: OrchestrationRequest) -> str:
     What it left to the configuration stays left out: a new default does not change the request.
     """
     as_of_date = resolved.as_of_date
-    meaning = {
+    meaning: dict[str, Any] = {
         "symbols": list(resolved.symbols),
         "as_of_date": None if as_of_date is None else as_of_date.isoformat(),
         "capital": _canonical(asked.capital),
@@ -191,7 +203,17 @@ def fingerprint(resolved: RunRequest, asked: OrchestrationRequest) -> str:
         "dry_run": resolved.dry_run,
         "rebalance_key": resolved.rebalance_key,
     }
+    if asked.limits:
+        # Left out where there are none, so that keys of before there were limits still stand.
+        meaning["limits"] = _meaning_of_limits(asked.limits)
     return hashlib.sha256(canonical_json(meaning).encode()).hexdigest()
+
+
+def _meaning_of_limits(asked: Mapping[str, Any]) -> dict[str, Any]:
+    tightened = tighten(_UNBOUNDED, asked)
+    plain = encode_limits(tightened)
+    amounts = {name: getattr(tightened, name) for name in AMOUNTS}
+    return {name: _canonical(amounts[name]) if name in amounts else plain[name] for name in asked}
 
 
 def _canonical(amount: Decimal | None) -> str | None:

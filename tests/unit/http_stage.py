@@ -13,6 +13,7 @@ from orchestrator_adapters.event_loop import SystemClock, at_once
 from orchestrator_adapters.memory.breaker import MemoryCircuitBreaker
 from orchestrator_adapters.memory.kill_switch import MemoryKillSwitch
 from orchestrator_adapters.memory.orders import MemoryOrderSink
+from orchestrator_adapters.memory.positions import MemoryPositionSource
 from orchestrator_adapters.memory.prices import MemoryPriceSource
 from orchestrator_adapters.memory.runs import MemoryRunRepository
 from orchestrator_adapters.memory.signals import MemorySignalSource
@@ -28,6 +29,7 @@ from orchestrator_entrypoints.app import create_app
 from orchestrator_entrypoints.metrics import Metrics
 from orchestrator_entrypoints.observed import (
     ObservedKillSwitch,
+    ObservedPositions,
     ObservedPrices,
     ObservedRuns,
     ObservedSignals,
@@ -121,11 +123,13 @@ class Stage:
     sink: MemoryOrderSink
     switch: MemoryKillSwitch
     prices: MemoryPriceSource
+    positions: MemoryPositionSource
     breaker: MemoryCircuitBreaker
     faulty_runs: Faulty
     faulty_switch: Faulty
     faulty_signals: Faulty
     faulty_prices: Faulty
+    faulty_positions: Faulty
     faulty_sink: Faulty
     faulty_peers: dict[str, Faulty]
 
@@ -184,7 +188,8 @@ async def a_stage(
     )
     faulty_runs, faulty_switch, faulty_sink = Faulty(runs), Faulty(switch), Faulty(sink)
     faulty_signals = Faulty(MemorySignalSource(answer_signals(weights or {})))
-    faulty_prices = Faulty(prices)
+    positions = MemoryPositionSource()
+    faulty_prices, faulty_positions = Faulty(prices), Faulty(positions)
     peers = {"signals": Faulty(Peer()), "gateway": Faulty(Peer())}
 
     async def nothing() -> None:
@@ -200,6 +205,7 @@ async def a_stage(
             kill_switch=ObservedKillSwitch(faulty_switch, metrics),
             clock=clock,
             breaker=breaker,
+            positions=ObservedPositions(faulty_positions, metrics),
             together=at_once,
             stopping=lambda: stop.is_set,
         ),
@@ -220,11 +226,13 @@ async def a_stage(
             sink=sink,
             switch=switch,
             prices=prices,
+            positions=positions,
             breaker=breaker,
             faulty_runs=faulty_runs,
             faulty_switch=faulty_switch,
             faulty_signals=faulty_signals,
             faulty_prices=faulty_prices,
+            faulty_positions=faulty_positions,
             faulty_sink=faulty_sink,
             faulty_peers=peers,
         )

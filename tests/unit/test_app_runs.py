@@ -148,9 +148,12 @@ async def test_a_run_is_answered_though_nothing_explains_it(stage: Stage) -> Non
 
 
 async def test_an_explanation_is_not_waited_for_without_a_bound(stage: Stage) -> None:
+    made = RunId(UUID((await stage.run()).json()["run_id"]))
+    runs, policy = stage.orchestrator.ports.runs, stage.orchestrator.policy
+    run = await runs.get_run(made)
+    assert run is not None
     stage.faulty_runs.only, stage.faulty_runs.hangs = frozenset({"get_record"}), True
-    runs = stage.orchestrator.ports.runs
-    explained = await explain_run(runs, RunId(uuid4()), seconds=0.01)
+    explained = await explain_run(run, runs, policy, seconds=0.01)
     assert explained == Explained(trouble="the run database did not answer")
 
 

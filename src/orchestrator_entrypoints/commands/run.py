@@ -2,6 +2,8 @@
 
 import argparse
 
+from attrs import evolve
+
 from orchestrator_core.errors import PortError
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.requests import resolve_request
@@ -13,7 +15,7 @@ from orchestrator_entrypoints.commands.edge import CommandFailure, describe_port
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.run_output import counted_as, write_run
 from orchestrator_entrypoints.commands.session import stop_at_signals, with_orchestrator
-from orchestrator_entrypoints.explanations import Explained, explain_run
+from orchestrator_entrypoints.explanations import explain_run
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.run_service import new_run_id
 from orchestrator_entrypoints.wire_json import to_plain
@@ -30,6 +32,9 @@ _OF_FAILURE = {
     FailureKind.BUDGET_UNAVAILABLE: ExitCode.UNAVAILABLE,
     FailureKind.SIGNALS_UNAVAILABLE: ExitCode.UNAVAILABLE,
     FailureKind.PRICES_UNAVAILABLE: ExitCode.UNAVAILABLE,
+    FailureKind.POSITIONS_UNAVAILABLE: ExitCode.UNAVAILABLE,
+    FailureKind.BOOK_MOVED: ExitCode.UNAVAILABLE,
+    FailureKind.THROTTLED: ExitCode.HALTED,
     FailureKind.GATEWAY_UNAVAILABLE: ExitCode.UNAVAILABLE,
     FailureKind.GATEWAY_UNSAFE: ExitCode.UNAVAILABLE,
     FailureKind.DATABASE_UNAVAILABLE: ExitCode.UNAVAILABLE,
@@ -84,12 +89,12 @@ async def explain_and_show(
 ) -> None:
     """Write a run, for a person or as the HTTP service answers it, explained as was asked for."""
     # A person sees the figures of each line in any case.
-    if arguments.explain or not arguments.json:
-        explained = await explain_run(orchestrator.ports.runs, made.run_id)
-        if not arguments.explain:
-            explained = Explained(explained.waterfalls)
-    else:
-        explained = None
+    in_full = arguments.explain or not arguments.json
+    explained = await explain_run(
+        made, orchestrator.ports.runs, orchestrator.policy, in_full=in_full
+    )
+    if explained is not None and not arguments.explain:
+        explained = evolve(explained, trouble=None)
     result = to_plain(result_of(made, explained))
     if arguments.json:
         console.json(result)

@@ -37,6 +37,7 @@ from orchestrator_core.ports import RunRepository
 from orchestrator_core.replay import RecordFilter, StoredRecord
 from orchestrator_core.resolving import RESOLVABLE
 from orchestrator_core.runs import Run, RunFilter, RunPage
+from orchestrator_entrypoints.explanations import warning_of
 from orchestrator_entrypoints.logs import RUN_ID, log_event
 from orchestrator_entrypoints.metrics import Metrics
 from orchestrator_entrypoints.observed.calls import observed
@@ -93,6 +94,9 @@ class ObservedRuns:
             denied=states[OrderState.DENIED],
             adopted=states[OrderState.ADOPTED],
         )
+        warning = warning_of(record.snapshot)
+        if warning is not None:
+            log_event(_LOG, logging.WARNING, "decided against a warning", warning=warning)
         return commit
 
     async def commit_wave(
