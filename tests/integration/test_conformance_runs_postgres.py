@@ -25,6 +25,7 @@ PASS_TIME = (
         created_at = created_at - make_interval(secs => %(seconds)s)
     """,
     "UPDATE orders_followed SET follow_at = follow_at - make_interval(secs => %(seconds)s)",
+    "UPDATE accepted_prices SET claimed_at = claimed_at - make_interval(secs => %(seconds)s)",
 )
 
 
@@ -52,6 +53,7 @@ TABLES = (
     "kill_switch_history",
     "strategy_books",
     "strategy_control_events",
+    "accepted_prices",
 )
 
 

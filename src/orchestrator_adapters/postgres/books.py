@@ -1,20 +1,21 @@
 """Strategies' books and controls in Postgres."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date
+from datetime import date
+from itertools import takewhile
 from typing import Final
 
 from orchestrator_adapters.order_rows import intent_of_row, report_of_row
 from orchestrator_adapters.postgres.database import PostgresDatabase, Session
 from orchestrator_adapters.postgres.rows import Row, text_array
 from orchestrator_adapters.run_rows import time_of
-from orchestrator_adapters.run_rules import LAST_ACCEPTED, REGISTERED_OPEN
+from orchestrator_adapters.run_rules import LAST_ACCEPTED, REGISTERED_OPEN, is_live
 from orchestrator_adapters.storable import storable_text
 from orchestrator_core.books import BookedOrder, DayOrder, StrategyBook, notional_of
 from orchestrator_core.controls import ControlEvent, ControlEventKind, StrategyControls
 from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import StrategyId, Symbol
-from orchestrator_core.lifecycle import OrderState
+from orchestrator_core.lifecycle import OrderState, RunStatus
 from orchestrator_core.model import OrderIntent, Reference
 
 _OPEN: Final = text_array(sorted({*(state.value for state in REGISTERED_OPEN), "planned"}))
@@ -39,7 +40,7 @@ _UNSETTLED: Final = f"""{_COLUMNS}
       AND m.state = ANY (%s)
 """  # noqa: S608 - names of ours alone
 
-# Those that are followed, and have not ended.
+# Those that are followed; the former version leaves it to the first look whether they have ended.
 _LIVE: Final = f"""{_COLUMNS}
     FROM orders_followed f
     JOIN LATERAL (
@@ -51,44 +52,35 @@ _LIVE: Final = f"""{_COLUMNS}
 """  # noqa: S608 - names of ours alone
 
 _LAST_ACCEPTED: Final = """
-    SELECT s.symbol, m.sizing_price, m.claimed_at
+    SELECT s.symbol, a.price, a.claimed_at
     FROM unnest(%s::text[]) AS s (symbol)
-    JOIN LATERAL (
-        SELECT sizing_price, claimed_at FROM signal_order_mappings
-        WHERE symbol = s.symbol AND state = 'accepted' AND sizing_price IS NOT NULL
-          AND claimed_at IS NOT NULL
+    CROSS JOIN LATERAL (
+        SELECT price, claimed_at FROM accepted_prices
+        WHERE symbol = s.symbol
         ORDER BY claimed_at DESC
         LIMIT 1
-    ) m ON true
+    ) a
 """
 
-# The replaced service's runs have no request, and were not dry.
+# The condition on the request is the index's, word for word. The replaced service's runs have no
+# request, and were not dry.
 _CONTROLS: Final = """
-    WITH rearmed AS (
-        SELECT max(occurred_at) AS at FROM strategy_control_events
-        WHERE strategy_id = %(strategy_id)s AND event = %(rearmed)s
-    ), ended AS (
-        SELECT status, row_number() OVER (ORDER BY completed_at DESC, id DESC) AS place
-        FROM (
-            SELECT r.status, r.completed_at, r.id
-            FROM orchestration_runs r CROSS JOIN rearmed
-            WHERE r.strategy_id = %(strategy_id)s AND r.completed_at IS NOT NULL
-              AND r.completed_at > coalesce(rearmed.at, '-infinity')
-              AND (r.request::json ->> 'dry_run') IS DISTINCT FROM 'true'
-            ORDER BY r.completed_at DESC, r.id DESC
-            LIMIT %(count)s
-        ) newest
-    )
     SELECT (
         SELECT event FROM strategy_control_events
         WHERE strategy_id = %(strategy_id)s AND event <> %(rearmed)s
         ORDER BY occurred_at DESC, id DESC
         LIMIT 1
     ) AS switched,
-    coalesce(
-        (SELECT min(place) - 1 FROM ended WHERE status <> 'failed'),
-        (SELECT count(*) FROM ended)
-    ) AS failed_runs
+    ARRAY(
+        SELECT status FROM orchestration_runs
+        WHERE strategy_id = %(strategy_id)s
+          AND completed_at > coalesce((
+              SELECT max(occurred_at) FROM strategy_control_events
+              WHERE strategy_id = %(strategy_id)s AND event = %(rearmed)s), '-infinity')
+          AND (request LIKE '%%"dry_run":true%%') IS NOT TRUE
+        ORDER BY completed_at DESC, id DESC
+        LIMIT %(count)s
+    ) AS ended
 """
 
 _ADD_EVENT: Final = """
@@ -118,9 +110,12 @@ async def read_book(
             (_UNSETTLED, (_OPEN,)),
             (_LIVE, ()),
         )
-        # An order may be heard of as accepted between the two looks.
-        booked = {order.intent.client_order_id: order for order in map(_booked, live)}
-        booked |= {order.intent.client_order_id: order for order in map(_booked, unsettled)}
+        # An order may be accepted between the two looks: then it is in both.
+        booked = {
+            order.intent.client_order_id: order
+            for order in map(_booked, (*live, *unsettled))
+            if is_live(order.state, order.report)
+        }
         return StrategyBook(
             version=versions[0]["version"] if versions else 0,
             day_orders=tuple(sorted(map(_of_day, days), key=lambda each: each.client_order_id)),
@@ -155,8 +150,8 @@ async def last_accepted(
     return {
         Symbol(row["symbol"]): Reference(
             Symbol(row["symbol"]),
-            row["sizing_price"],
-            row["claimed_at"].astimezone(UTC),
+            row["price"],
+            time_of(row["claimed_at"]),
             LAST_ACCEPTED,
         )
         for row in rows
@@ -174,7 +169,8 @@ async def read_controls(
     }
     [row] = await database.fetch("read_controls", _CONTROLS, parameters)
     is_on = row["switched"] == ControlEventKind.REDUCE_ONLY_ON
-    return StrategyControls(is_on, row["failed_runs"])
+    failed = takewhile(lambda status: status == RunStatus.FAILED, row["ended"])
+    return StrategyControls(is_on, sum(1 for _ in failed))
 
 
 async def add_control_event(database: PostgresDatabase, event: ControlEvent) -> None:

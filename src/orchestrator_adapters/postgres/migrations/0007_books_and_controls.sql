@@ -6,12 +6,6 @@ ALTER TABLE signal_order_mappings
     ADD COLUMN sizing_price NUMERIC,
     ADD COLUMN contributions JSONB;
 
-CREATE INDEX orchestrator_orders_last_accepted ON signal_order_mappings (symbol, claimed_at DESC)
-    WHERE state = 'accepted' AND sizing_price IS NOT NULL;
-CREATE INDEX orchestrator_runs_of_day ON orchestration_runs (strategy_id, as_of_date);
-CREATE INDEX orchestrator_runs_ended ON orchestration_runs (strategy_id, completed_at DESC, id DESC)
-    WHERE completed_at IS NOT NULL;
-
 -- How many plans of the strategy depended on its book.
 CREATE TABLE strategy_books (
     strategy_id TEXT PRIMARY KEY,
@@ -35,6 +29,9 @@ CREATE INDEX strategy_control_events_newest
 -- Commit a plan, as before, with what its orders were sized with, and only while the book that it
 -- depends on, if any, has the version that it was made from. The function of the same name with
 -- fewer parameters is what a former version beside this one calls.
+--
+-- The book's row is locked after the run's and before the latch and the orders. Whoever waits for it
+-- holds nothing that its holder may wait for: his own run's row alone.
 --
 -- o_verdict: done; repeated; other_plan; stale (nothing was stored); lease_lost.
 CREATE FUNCTION orchestrator_commit_plan(
