@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestrator_entrypoints.answers import answer_problem
+from orchestrator_entrypoints.control_endpoints import ControlEndpoints
 from orchestrator_entrypoints.docs_page import DocsPage
 from orchestrator_entrypoints.edge import Edge, respond
 from orchestrator_entrypoints.follower import Follower
@@ -46,6 +47,7 @@ def _routes(orchestrator: Orchestrator, runs: RunService, observer: HealthObserv
     service = ServiceEndpoints(runs, observer)
     run = RunEndpoints(runs)
     switch = SwitchEndpoints(orchestrator)
+    controls = ControlEndpoints(orchestrator)
     docs = DocsPage()
     return [
         Route("/", service.info),
@@ -58,6 +60,9 @@ def _routes(orchestrator: Orchestrator, runs: RunService, observer: HealthObserv
         Route("/api/v1/kill-switch/disengage", switch.disengage, methods=["POST"]),
         Route("/api/v1/kill-switch/status", switch.status),
         Route("/api/v1/kill-switch/history", switch.history),
+        Route("/api/v1/controls", controls.show),
+        Route("/api/v1/controls/reduce-only", controls.reduce_only, methods=["POST"]),
+        Route("/api/v1/controls/rearm", controls.rearm, methods=["POST"]),
         Route("/api/v1/orchestration/run", run.make, methods=["POST"]),
         Route("/api/v1/orchestration/runs", run.list),
         Route("/api/v1/orchestration/runs/{run_id}", run.show),

@@ -5,6 +5,8 @@ import asyncio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from orchestrator_core.errors import InvalidRequest
+
 # The rest of a body that is not read would be taken for the next request.
 CLOSE = {"Connection": "close"}
 
@@ -36,3 +38,14 @@ async def receive_json(request: Request, *, max_bytes: int, seconds: float) -> b
             408, f"the body did not arrive within {seconds:g} s", headers=CLOSE
         ) from None
     return bytes(body)
+
+
+def told(name: str, text: str) -> str:
+    """Return what an operator said, which must be something.
+
+    Raises:
+        InvalidRequest: Nothing but blanks.
+    """
+    if not text.strip():
+        raise InvalidRequest(name, f"{name}: expected some text")
+    return text.strip()

@@ -13,6 +13,7 @@ from typing import TypeVar
 from attrs import define, evolve, field, frozen
 
 from orchestrator_core.commits import Backlog, OpenOrder
+from orchestrator_core.controls import StrategyControls
 from orchestrator_core.errors import PortError
 from orchestrator_core.halting import SwitchReading, read_latch, read_shared
 from orchestrator_core.kill_switch import Halted, Trading, Unreadable
@@ -20,6 +21,11 @@ from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.model import SafetyFlags
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import Breaker, BreakerState
+from orchestrator_entrypoints.control_answers import (
+    is_throttled,
+    read_controls,
+    reduce_only_sources,
+)
 from orchestrator_entrypoints.logs import log_event
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.wire import HealthWord
@@ -50,6 +56,7 @@ class Observation:
         open_orders: Orders of every replica that are not settled.
         backlog: What waits for recovery.
         breaker: The circuit breaker; None where none is enabled, or none was ever set.
+        controls: What an operator set for the strategy, and how its last runs ended.
     """
 
     database: Problem | None
@@ -60,6 +67,7 @@ class Observation:
     open_orders: Sequence[OpenOrder] | Problem
     backlog: Backlog | Problem
     breaker: Breaker | Problem | None
+    controls: StrategyControls | Problem
 
     @property
     def problems(self) -> dict[str, str]:
@@ -136,12 +144,13 @@ class HealthObserver:
             _answer(self.orchestrator.ask_gateway),
         )
         waiting = asyncio.gather(_answer(ports.runs.open_orders), _answer(ports.runs.backlog))
-        reached, switch, flags, (orders, backlog), breaker = await asyncio.gather(
+        reached, switch, flags, (orders, backlog), breaker, controls = await asyncio.gather(
             reachable,
             self._read_switch(),
             _answer(ports.sink.safety_flags),
             waiting,
             _answer(self._read_breaker),
+            _answer(lambda: read_controls(ports.runs, self.orchestrator.policy)),
         )
         database, signals, gateway = reached
         observation = Observation(
@@ -153,6 +162,7 @@ class HealthObserver:
             open_orders=orders,
             backlog=backlog,
             breaker=breaker,
+            controls=controls,
         )
         self._taken_at = ports.clock.monotonic()
         self._show(observation)
@@ -190,6 +200,11 @@ class HealthObserver:
             metrics.runs_due.set(observation.backlog.runs_due)
             metrics.oldest_due_seconds.set(observation.backlog.oldest_due_seconds)
             metrics.orders_followed.set(observation.backlog.orders_followed)
+        if not isinstance(observation.controls, Problem):
+            policy = self.orchestrator.policy
+            metrics.reduce_only.set(bool(reduce_only_sources(observation.controls, policy)))
+            metrics.failed_runs.set(observation.controls.failed_runs)
+            metrics.throttled.set(is_throttled(observation.controls, policy))
 
 
 async def _answer(ask: Callable[[], Awaitable[Found]]) -> Found | Problem:
@@ -237,7 +252,19 @@ def why_not_ready(observation: Observation, orchestrator: Orchestrator) -> tuple
     distrust = gateway_distrust(observation.flags, orchestrator.policy)
     if distrust is not None:
         reasons.append(distrust)
+    reasons += _why_controls_refuse(observation, orchestrator.policy)
     return tuple(reasons)
+
+
+def _why_controls_refuse(observation: Observation, policy: RunPolicy) -> list[str]:
+    controls = observation.controls
+    if isinstance(controls, Problem):
+        # A run database that does not answer is named already.
+        return [f"controls: {controls.cause}"] if observation.database is None else []
+    if not is_throttled(controls, policy):
+        return []
+    failed = f"{controls.failed_runs} runs in a row failed"
+    return [f"throttled: {failed}; to go on: orchestrator controls rearm"]
 
 
 def gateway_distrust(flags: SafetyFlags | Problem, policy: RunPolicy) -> str | None:

@@ -120,8 +120,27 @@ class Metrics:
             ["port", "operation", "error"],
             registry=registry,
         )
+        self._add_controls(registry)
         self._add_recovery(registry)
         ProcessCollector(registry=registry)
+
+    def _add_controls(self, registry: CollectorRegistry) -> None:
+        self.reduce_only = Gauge(
+            "orchestrator_reduce_only",
+            "1 when only orders are sent that shrink a position",
+            registry=registry,
+        )
+        self.failed_runs = Gauge(
+            "orchestrator_failed_runs_in_a_row",
+            "Failed runs since one did not fail, or an operator re-armed the strategy; counted up "
+            "to MAX_FAILED_RUNS",
+            registry=registry,
+        )
+        self.throttled = Gauge(
+            "orchestrator_throttled",
+            "1 when the strategy does not trade until an operator re-arms it",
+            registry=registry,
+        )
 
     def _add_recovery(self, registry: CollectorRegistry) -> None:
         self.orders_unresolved = Gauge(

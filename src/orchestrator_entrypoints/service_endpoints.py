@@ -6,7 +6,9 @@ from starlette.responses import Response
 
 from orchestrator_core import __version__
 from orchestrator_core.kill_switch import Halted
+from orchestrator_core.policy import RunPolicy
 from orchestrator_entrypoints.answers import Answer, refuse
+from orchestrator_entrypoints.control_answers import is_throttled, reduce_only_sources
 from orchestrator_entrypoints.edge import respond
 from orchestrator_entrypoints.health import (
     HealthObserver,
@@ -96,6 +98,7 @@ class ServiceEndpoints:
                 "unverified_gateway_allowed": settings.allow_unverified_gateway,
                 "problem": gateway_distrust(observation.flags, orchestrator.policy),
             },
+            "controls": _controls(observation, orchestrator.policy),
             "runs_under_way": self.runs.count,
             "open_orders": None if isinstance(orders, Problem) else len(orders),
             "recovery": _recovery(observation),
@@ -105,9 +108,12 @@ class ServiceEndpoints:
     async def ready(self, _: Request) -> Response:
         """Answer 200 while a run would be let through."""
         orchestrator = self.runs.orchestrator
-        reasons = why_not_ready(await self.observer.observe(), orchestrator)
-        if not reasons:
-            return respond(Answer(200, ReadyResponse(status="ready")))
+        observation = await self.observer.observe()
+        reasons = why_not_ready(observation, orchestrator)
+        controls = observation.controls
+        if not reasons and not isinstance(controls, Problem):
+            is_reducing = bool(reduce_only_sources(controls, orchestrator.policy))
+            return respond(Answer(200, ReadyResponse(status="ready", reduce_only=is_reducing)))
         refusal = Refusal(error="Not ready", message="; ".join(reasons), reasons=reasons)
         return respond(refuse(503, refusal))
 
@@ -139,6 +145,20 @@ def _strategies(settings: Settings) -> list[dict[str, str]] | None:
         {"strategy_id": each.name, "signal_service_url": each.url, "share": f"{each.share:f}"}
         for each in settings.strategies.each
     ]
+
+
+def _controls(observation: Observation, policy: RunPolicy) -> dict[str, object]:
+    """Return how the strategy's controls stand; null where it is not known."""
+    controls = None if isinstance(observation.controls, Problem) else observation.controls
+    sources = None if controls is None else reduce_only_sources(controls, policy)
+    is_counted = controls is not None and policy.max_failed_runs is not None
+    return {
+        "reduce_only": None if sources is None else bool(sources),
+        "reduce_only_by": None if sources is None else [str(source) for source in sources],
+        "failed_runs": controls.failed_runs if controls is not None and is_counted else None,
+        "max_failed_runs": policy.max_failed_runs,
+        "throttled": None if controls is None else is_throttled(controls, policy),
+    }
 
 
 def _recovery(observation: Observation) -> dict[str, object]:

@@ -18,7 +18,7 @@ from orchestrator_entrypoints.answers import (
     answer_wrong_shape,
     kill_switch_unavailable,
 )
-from orchestrator_entrypoints.bodies import receive_json
+from orchestrator_entrypoints.bodies import receive_json, told
 from orchestrator_entrypoints.edge import respond
 from orchestrator_entrypoints.logs import log_event
 from orchestrator_entrypoints.operations import DEFAULT_HISTORY, MAX_HISTORY
@@ -44,8 +44,8 @@ class SwitchEndpoints:
         try:
             asked = parse_body(body, EngageRequest)
             engagement = Engagement(
-                operator=_told("operator", asked.operator),
-                reason=_told("reason", asked.reason),
+                operator=told("operator", asked.operator),
+                reason=told("reason", asked.reason),
                 at=ports.clock.now(),
                 details=asked.details,
             )
@@ -72,7 +72,7 @@ class SwitchEndpoints:
         try:
             asked = parse_body(body, DisengageRequest)
             disengagement = Disengagement(
-                operator=_told("operator", asked.operator), at=ports.clock.now(), notes=asked.notes
+                operator=told("operator", asked.operator), at=ports.clock.now(), notes=asked.notes
             )
             await disengage(disengagement, kill_switch=ports.kill_switch, runs=ports.runs)
         except WrongShape as error:
@@ -147,17 +147,6 @@ def _log_engaged(engagement: Engagement, answer: EngageAnswer) -> None:
         cancel_failed=None if canceling is None else len(canceling.failed),
         cause=answer.cause,
     )
-
-
-def _told(name: str, text: str) -> str:
-    """Return what an operator said, which must be something.
-
-    Raises:
-        InvalidRequest: Nothing but blanks.
-    """
-    if not text.strip():
-        raise InvalidRequest(name, f"{name}: expected some text")
-    return text.strip()
 
 
 def _not_disengaged(error: PortError) -> Answer:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from attrs import field, frozen
 
+from orchestrator_core.controls import ControlEventKind
 from orchestrator_core.explaining import StepName
 from orchestrator_core.kill_switch import SwitchEvent, SwitchState
 from orchestrator_core.lifecycle import OrderState, RunStatus
@@ -332,6 +333,55 @@ class KillSwitchHistory:
     limit: int
 
 
+class ControlSource(StrEnum):
+    """Who turned a control on."""
+
+    SETTING = "setting"
+    OPERATOR = "operator"
+
+
+@frozen(kw_only=True)
+class ReduceOnlyRequest:
+    """Who turns reduce-only mode on or off, and why."""
+
+    on: bool
+    operator: str
+    notes: str
+
+
+@frozen(kw_only=True)
+class RearmRequest:
+    """Who lets a strategy go on that failed too often, and why."""
+
+    operator: str
+    notes: str
+
+
+@frozen(kw_only=True)
+class ControlChange:
+    """What an operator did."""
+
+    event: ControlEventKind
+    timestamp: datetime
+    operator: str
+    notes: str
+
+
+@frozen(kw_only=True)
+class ControlsStatus:
+    """How the strategy's controls stand."""
+
+    strategy_id: str
+    reduce_only: bool = field(metadata=_said("Only orders that shrink a position are sent"))
+    reduce_only_by: tuple[ControlSource, ...]
+    failed_runs: int | None = field(
+        metadata=_said("Failed runs in a row, up to max_failed_runs; null where none are counted")
+    )
+    max_failed_runs: int | None
+    throttled: bool = field(metadata=_said("No run trades until an operator re-arms the strategy"))
+    events: tuple[ControlChange, ...] = field(metadata=_said("The last ones, newest first"))
+
+
 @frozen(kw_only=True)
 class ServiceInfo:
     """What answers here."""
@@ -364,6 +414,7 @@ class ReadyResponse:
     """A run would be let through now."""
 
     status: str
+    reduce_only: bool = field(metadata=_said("Only orders that shrink a position are sent"))
 
 
 @frozen(kw_only=True)

@@ -46,6 +46,9 @@ ENGAGE = "/api/v1/kill-switch/engage"
 DISENGAGE = "/api/v1/kill-switch/disengage"
 STATUS = "/api/v1/kill-switch/status"
 HISTORY = "/api/v1/kill-switch/history"
+CONTROLS = "/api/v1/controls"
+REDUCE_ONLY = "/api/v1/controls/reduce-only"
+REARM = "/api/v1/controls/rearm"
 
 
 @define(eq=False)

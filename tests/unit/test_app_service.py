@@ -66,7 +66,7 @@ async def test_a_healthy_service(stage: Stage) -> None:
     assert stage.count("orchestrator_database_connection_status") == 1
     assert stage.count("orchestrator_signal_service_available") == 1
     assert stage.count("orchestrator_execution_gateway_available") == 1
-    assert (await stage.client.get("/ready")).json() == {"status": "ready"}
+    assert (await stage.client.get("/ready")).json() == {"status": "ready", "reduce_only": False}
 
 
 async def test_a_database_that_is_down_is_unhealthy(stage: Stage) -> None:

@@ -14,7 +14,19 @@ from orchestrator_core.errors import Refused, Unavailable
 from orchestrator_core.identifiers import Symbol
 from orchestrator_entrypoints.app import create_app
 from orchestrator_entrypoints.openapi import build_openapi, schema_of
-from tests.unit.http_stage import DISENGAGE, ENGAGE, HISTORY, RUN, RUNS, STATUS, Stage, a_stage
+from tests.unit.http_stage import (
+    CONTROLS,
+    DISENGAGE,
+    ENGAGE,
+    HISTORY,
+    REARM,
+    REDUCE_ONLY,
+    RUN,
+    RUNS,
+    STATUS,
+    Stage,
+    a_stage,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -170,6 +182,33 @@ async def test_every_refusal_fits_its_schema(stage: Stage) -> None:
     check_answer(await stage.disengage(), "post", DISENGAGE)
     check_answer(await stage.disengage(), "post", DISENGAGE)
     check_answer(await client.post(ENGAGE, json={}), "post", ENGAGE)
+
+
+async def test_what_is_told_of_the_controls_fits_its_schema(stage: Stage) -> None:
+    client = stage.client
+    said: dict[str, Any] = {"operator": "ann", "notes": "drill"}
+    for body in ({**said, "on": True}, {**said, "on": False}, {**said, "on": False}, said):
+        check_answer(await client.post(REDUCE_ONLY, json=body), "post", REDUCE_ONLY)
+    for body in (said, {}, {**said, "notes": " "}):
+        check_answer(await client.post(REARM, json=body), "post", REARM)
+    check_answer(await client.get(CONTROLS), "get", CONTROLS)
+    stage.faulty_runs.error = Unavailable("runs", "any", "down")
+    check_answer(await client.get(CONTROLS), "get", CONTROLS)
+    check_answer(await client.post(REARM, json=said), "post", REARM)
+
+
+async def test_an_explained_run_fits_its_schema(stage: Stage) -> None:
+    limits = {"max_order_qty": 100, "restricted_symbols": ["TSLA"]}
+    body = {"symbols": ["AAPL"], "limits": limits}
+    made = await stage.client.post(RUN, json=body, params={"explain": "true"})
+    assert {"allocation"} <= set(made.json())
+    check_answer(made, "post", RUN)
+
+
+def test_limits_that_fit_their_schema_are_those_with_a_name() -> None:
+    request = {"$ref": "#/components/schemas/OrchestrationRequest"}
+    assert not problems_of({"symbols": ["A"], "limits": {"price_band": "0.1"}}, request)
+    assert problems_of({"symbols": ["A"], "limits": {"price_bound": "0.1"}}, request)
 
 
 def test_a_value_that_breaks_the_schema_is_seen() -> None:
