@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from orchestrator_adapters.event_loop import SystemClock, at_once
+from orchestrator_core.earlier import latest_acknowledged
 from orchestrator_core.errors import Unavailable
 from orchestrator_core.model import Quote
 from orchestrator_core.ports import (
     CircuitBreaker,
     Clock,
+    Inquiry,
     KillSwitch,
     OrderBudget,
     OrderSink,
@@ -85,7 +87,12 @@ def wire(settings: Settings) -> Orchestrator:
     clock, metrics, stop = SystemClock(), Metrics(), StopFlag()
     closing = AsyncExitStack()
     stores = (_embedded if settings.embedded else _servers)(settings, clock, closing)
-    peers = _peers(settings, clock, closing)
+    policy = run_policy(settings)
+
+    async def latest_order() -> Inquiry | None:
+        return await latest_acknowledged(stores.runs, policy.strategy_id)
+
+    peers = _peers(settings, clock, closing, latest_order)
     ports = RunPorts(
         signals=ObservedSignals(peers.signals, metrics),
         prices=ObservedPrices(stores.prices, metrics),
@@ -107,7 +114,7 @@ def wire(settings: Settings) -> Orchestrator:
     return Orchestrator(
         settings=settings,
         ports=ports,
-        policy=run_policy(settings),
+        policy=policy,
         request_policy=request_policy(settings),
         metrics=metrics,
         stop=stop,
@@ -185,7 +192,12 @@ def _embedded(settings: Settings, clock: Clock, closing: AsyncExitStack) -> _Sto
     )
 
 
-def _peers(settings: Settings, clock: Clock, closing: AsyncExitStack) -> _Peers:
+def _peers(
+    settings: Settings,
+    clock: Clock,
+    closing: AsyncExitStack,
+    latest_order: Callable[[], Awaitable[Inquiry | None]],
+) -> _Peers:
     from orchestrator_adapters.http.client import PeerClient  # noqa: PLC0415 - httpx is slow
     from orchestrator_adapters.http.orders import HttpOrderSink  # noqa: PLC0415
     from orchestrator_adapters.http.positions import HttpPositionSource  # noqa: PLC0415
@@ -214,6 +226,7 @@ def _peers(settings: Settings, clock: Clock, closing: AsyncExitStack) -> _Peers:
         order_seconds=settings.gateway_timeout_seconds,
         probe_seconds=PROBE_SECONDS,
         max_in_flight=ORDERS_IN_FLIGHT,
+        latest=latest_order,
     )
     return _Peers(
         signals=signals.source,

@@ -2,15 +2,14 @@
 
 Theory of operation. A POST of an order is repeated only after an error that proves that nothing was
 written; from the first byte on, whatever is not the gateway's own well-formed answer is UNKNOWN.
-The first orders of a sink's life go one by one, until an answer or a record shows whether the
-gateway keeps our ids; one that answers ids of its own (id-blind) gets one order at a time for ever.
+Orders go together only to a gateway that keeps our ids, as far as is known (`kept_ids`); one that
+answers ids of its own (id-blind) gets one order at a time for ever.
 """
 
 import asyncio
 import json
 import logging
 from collections.abc import Sequence
-from enum import Enum
 from urllib.parse import quote
 
 from attrs import evolve
@@ -20,7 +19,8 @@ from orchestrator_adapters.http.asking import CALLS_AT_ONCE, ask_all
 from orchestrator_adapters.http.client import PeerClient, Reply
 from orchestrator_adapters.http.failures import CalledTooLate, CallFailed, Fate
 from orchestrator_adapters.http.json_fields import NotAsAgreed, an_object, flag_in, parse_json
-from orchestrator_adapters.http.looks import cancel_of, id_at_gateway, look_of
+from orchestrator_adapters.http.kept_ids import IdKeeping, KeptIds, LatestOrder
+from orchestrator_adapters.http.looks import Look, cancel_of, id_at_gateway, look_of
 from orchestrator_adapters.http.replies import OK, read_error, read_path
 from orchestrator_core.errors import MalformedReply
 from orchestrator_core.model import OrderIntent, SafetyFlags
@@ -42,14 +42,6 @@ logger = logging.getLogger(__name__)
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-class KeptIds(Enum):
-    """Whose order ids the gateway answers under."""
-
-    UNSEEN = "unseen"
-    OURS = "ours"
-    THEIRS = "theirs"
-
-
 class HttpOrderSink:
     """Places orders at an Execution Gateway.
 
@@ -64,6 +56,8 @@ class HttpOrderSink:
         probe_seconds: Deadline of a probe.
         max_in_flight: Orders on the wire at once, of all runs together; fewer than the client's
             connections, so that reads and cancels find one.
+        latest: Reads the latest order that is stored as acknowledged; None where nothing is
+            remembered.
     """
 
     def __init__(
@@ -75,6 +69,7 @@ class HttpOrderSink:
         read_seconds: float = 5.0,
         probe_seconds: float = 1.5,
         max_in_flight: int = 96,
+        latest: LatestOrder | None = None,
     ) -> None:
         self._client = client
         self._clock = clock
@@ -87,20 +82,22 @@ class HttpOrderSink:
         self._alone = asyncio.Semaphore(1)
         self._looks = asyncio.Semaphore(CALLS_AT_ONCE)
         self._cancels = asyncio.Semaphore(CALLS_AT_ONCE)
-        self._kept_ids = KeptIds.UNSEEN
+        self._ids = IdKeeping(latest)
 
     @property
     def kept_ids(self) -> KeptIds:
-        """Whose ids the gateway has answered under so far."""
-        return self._kept_ids
+        """Whose ids the gateway answers under, as far as is known."""
+        return self._ids.word
 
     async def submit(
         self, intents: Sequence[OrderIntent], *, deadline: float
     ) -> Sequence[SubmitOutcome]:
         outcomes: list[SubmitOutcome] = []
+        if self._ids.word is KeptIds.UNSEEN:
+            await self._ids.recall(seconds=(deadline - self._clock.monotonic()) / 2)
         while len(outcomes) < len(intents):
             rest = intents[len(outcomes) :]
-            if self._kept_ids is KeptIds.OURS:
+            if self._ids.lets_go_together:
                 outcomes += await self._place_all(rest, self._slots, deadline)
                 continue
             [outcome] = await self._place_all(rest[:1], self._alone, deadline)
@@ -110,11 +107,17 @@ class HttpOrderSink:
         return outcomes
 
     async def look_up(self, inquiries: Sequence[Inquiry]) -> Sequence[LookUp]:
+        looks = await self._look(inquiries)
+        if self._ids.doubts(looks):
+            known = await self._ids.recall(seconds=self._read_seconds)
+            await self._look([] if known is None else [known])
+        return [self._ids.weigh(look) for look in looks]
+
+    async def _look(self, inquiries: Sequence[Inquiry]) -> list[Look]:
         heard = await ask_all(inquiries, self._ask_about, self._looks)
         looks = [look_of(inquiry, each) for inquiry, each in zip(inquiries, heard, strict=True)]
-        if self._kept_ids is KeptIds.UNSEEN and any(look.keeps_our_id for look in looks):
-            self._kept_ids = KeptIds.OURS
-        return [look.answer for look in looks]
+        self._ids.learn_of_looks(looks)
+        return looks
 
     async def cancel(self, inquiries: Sequence[Inquiry]) -> Sequence[CancelOutcome]:
         heard = await ask_all(inquiries, self._ask_to_cancel, self._cancels)
@@ -185,9 +188,12 @@ class HttpOrderSink:
         except TimeoutError:
             return _dropped(intent)
         try:
-            return await self._place(intent, deadline)
+            if turnstile is self._alone or self._ids.lets_go_together:
+                return await self._place(intent, deadline)
         finally:
             turnstile.release()
+        # What was learnt of the gateway while this one waited: it goes alone after all.
+        return await self._place_in_turn(intent, self._alone, deadline)
 
     def _seconds_until(self, deadline: float, turnstile: asyncio.Semaphore) -> float | None:
         return deadline - self._clock.monotonic() if turnstile.locked() else None
@@ -216,21 +222,15 @@ class HttpOrderSink:
                     )
                 failure = error
             else:
-                return self._learn(outcome_of_reply(intent, reply))
+                outcome = outcome_of_reply(intent, reply)
+                self._ids.learn_of_answer(outcome)
+                return outcome
             now = self._clock.monotonic()
         if failure is None:
             return _dropped(intent)
         return SubmitOutcome(
             intent.client_order_id, SubmitKind.NOT_PLACED, cause=failure.cause, unreachable=True
         )
-
-    def _learn(self, outcome: SubmitOutcome) -> SubmitOutcome:
-        if outcome.report is not None and self._kept_ids is not KeptIds.THEIRS:
-            keeps = outcome.report.gateway_order_id == outcome.client_order_id
-            self._kept_ids = KeptIds.OURS if keeps else KeptIds.THEIRS
-            if not keeps:
-                logger.warning("the gateway ignores our order ids: one order at a time from now on")
-        return outcome
 
 
 def _path_of(inquiry: Inquiry) -> str:
