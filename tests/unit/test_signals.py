@@ -2,10 +2,12 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from attrs import evolve
 
 from orchestrator_core.errors import MalformedReply
+from orchestrator_core.identifiers import StrategyId
 from orchestrator_core.limits import Limits
-from orchestrator_core.model import SignalBatch
+from orchestrator_core.model import Contribution, Signal, SignalBatch
 from orchestrator_core.signals import check_batch
 from tests.unit.builders import TODAY, a_batch, a_request, a_signal
 
@@ -70,3 +72,24 @@ def test_sums_that_miss_by_rounding_alone_pass() -> None:
 def test_limits_may_be_set_wider() -> None:
     limits = Limits(max_signal_weight=Decimal(10), max_side_weight=Decimal(10))
     check_batch(a_batch([a_signal("A", 10.0)]), a_request(["A"]), limits)
+
+
+def a_netted(symbol: str, *weights: float) -> Signal:
+    contributions = tuple(
+        Contribution(StrategyId(f"s{place}"), Decimal(1), 0.01, 1, weight)
+        for place, weight in enumerate(weights)
+    )
+    return evolve(a_signal(symbol, sum(weights)), contributions=contributions)
+
+
+def test_a_netted_weight_is_judged_by_every_digit() -> None:
+    check_batch(a_batch([a_netted("A", 1.0, -1e-40)]), a_request(["A"]), LIMITS)
+    assert "the limit is 1" in refusal(a_batch([a_netted("A", 1.0, 1e-40)]))
+
+
+@pytest.mark.parametrize(("sign", "side"), [(1, "long"), (-1, "short")])
+def test_netted_sides_are_summed_by_every_digit(sign: int, side: str) -> None:
+    exact = [a_netted("A", sign * 0.600001), a_netted("B", sign * 0.4)]
+    check_batch(a_batch(exact), a_request(["A", "B"]), LIMITS)
+    above = [exact[0], a_netted("B", sign * 0.4, sign * 1e-40)]
+    assert refusal(a_batch(above)).startswith(f"{side} weights sum to 1.0000010000")
