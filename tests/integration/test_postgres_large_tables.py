@@ -1,4 +1,5 @@
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import LiteralString
 
 import anyio
@@ -7,15 +8,18 @@ import pytest
 
 from orchestrator_adapters.conformance.run_cases import (
     ALPHA,
+    DAY,
     LEASE_SECONDS,
     let_trade,
     started,
 )
 from orchestrator_adapters.conformance.run_followings import an_acceptance, news_of
+from orchestrator_adapters.conformance.run_recoveries import BETA
 from orchestrator_adapters.postgres.database import PostgresDatabase
 from orchestrator_adapters.postgres.migrate import upgrade
 from orchestrator_adapters.postgres.runs import PostgresRunRepository
 from orchestrator_core.commits import FollowedOrder
+from orchestrator_core.identifiers import Symbol
 from tests.servers.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
@@ -28,13 +32,16 @@ OPEN_RUNS = 40
 # Whatever a call looks at: far fewer than all, and more than any of them needs.
 FEW = 400
 
+RUNS_A_DAY = 10
+# Most of them dry: what counts failed runs must not walk through these.
+REQUEST = """CASE WHEN n % 100 = 0 THEN '{}' ELSE '{"dry_run":true}' END"""
 MANY_RUNS = f"""
     INSERT INTO orchestration_runs (
         run_id, strategy_id, as_of_date, status, symbols, capital, started_at, completed_at,
         request, snapshot, snapshot_hash, signal_metadata, lease_epoch, lease_expires_at, due_at)
-    SELECT gen_random_uuid(), 'alpha', '2026-03-02', 'completed', '{{}}', 1, now(), now(),
-           '{{}}', '{{}}', 'x', '{{}}', 1, NULL, NULL
-    FROM generate_series(1, {RUNS})
+    SELECT gen_random_uuid(), 'alpha', '2026-03-01'::date - n / {RUNS_A_DAY}, 'failed', '{{}}', 1,
+           now(), now(), {REQUEST}, '{{}}', 'x', '{{}}', 1, NULL, NULL
+    FROM generate_series(1, {RUNS}) AS n
 """  # noqa: S608
 MANY_ORDERS = f"""
     INSERT INTO signal_order_mappings (
@@ -45,6 +52,16 @@ MANY_ORDERS = f"""
            'accepted', 'filled', md5(r.id || '/' || p), 'filled', 1, 1, true
     FROM orchestration_runs r CROSS JOIN generate_series(1, {ORDERS_A_RUN}) AS p
 """  # noqa: S608
+MANY_PRICES = f"""
+    INSERT INTO accepted_prices (symbol, claimed_at, price)
+    SELECT 'S' || p, now() - make_interval(secs => n), 100
+    FROM generate_series(1, {RUNS}) AS n CROSS JOIN generate_series(1, {ORDERS_A_RUN}) AS p
+"""  # noqa: S608
+MANY_EVENTS = """
+    INSERT INTO strategy_control_events (strategy_id, event, occurred_at, operator, notes)
+    SELECT 'beta', 'REARMED', now() - make_interval(secs => n), 'ops', 'none'
+    FROM generate_series(1, 10000) AS n
+"""
 
 
 def execute(dsn: str, *statements: str) -> None:
@@ -57,7 +74,7 @@ def execute(dsn: str, *statements: str) -> None:
 def large_url(postgres_server: PostgresServer) -> Iterator[str]:
     with postgres_server.fresh_database() as dsn:
         anyio.run(upgrade, dsn)
-        execute(dsn, MANY_RUNS, MANY_ORDERS)
+        execute(dsn, MANY_RUNS, MANY_ORDERS, MANY_PRICES, MANY_EVENTS)
         yield dsn
 
 
@@ -111,6 +128,33 @@ async def test_recovery_and_following_read_little_of_a_large_table(large_url: st
                 before = await rows_read(database)
                 await call()
                 assert await rows_read(database) - before < FEW, call
+
+
+async def test_books_and_controls_read_little_of_a_large_table(large_url: str) -> None:
+    symbols = [Symbol(f"S{place}") for place in range(1, ORDERS_A_RUN + 1)]
+    async with PostgresDatabase(large_url, min_size=1, max_size=1) as database:
+        runs = PostgresRunRepository(database)
+        run = await started(runs, ["A"])
+
+        async def book() -> None:
+            found = await runs.read_book(ALPHA, DAY - timedelta(days=100))
+            assert len(found.day_orders) == RUNS_A_DAY * ORDERS_A_RUN
+            assert run.ids[0] in {order.intent.client_order_id for order in found.open_orders}
+
+        async def references() -> None:
+            assert len(await runs.last_accepted(symbols)) == len(symbols)
+
+        async def controls() -> None:
+            assert (await runs.read_controls(ALPHA, count_failures=50)).failed_runs == 50
+
+        async def events() -> None:
+            assert len(await runs.control_events(BETA, limit=10)) == 10
+
+        calls: list[Callable[[], Awaitable[None]]] = [book, references, controls, events]
+        for call in calls:
+            before = await rows_read(database)
+            await call()
+            assert await rows_read(database) - before < FEW, call
 
 
 PLANS: dict[str, LiteralString] = {
