@@ -127,7 +127,10 @@ class StrategyAttribution:
     target_weight: float = field(metadata=_said("As the strategy sent it"))
     weight: Decimal = field(metadata=_said("share x target_weight, exactly: fraction of capital"))
     qty: int = field(
-        metadata=_said("Whole shares of the planned order; below zero is sold; they sum to it")
+        metadata=_said(
+            "Whole shares of the planned order, below zero where sold; all sum to it, and all are 0 "
+            "where the net weight is"
+        )
     )
 
 
