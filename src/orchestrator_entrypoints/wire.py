@@ -128,8 +128,8 @@ class StrategyAttribution:
     weight: Decimal = field(metadata=_said("share x target_weight, exactly: fraction of capital"))
     qty: int = field(
         metadata=_said(
-            "Whole shares of the planned order, below zero where sold; all sum to it, and all are 0 "
-            "where the net weight is"
+            "Whole shares of the planned order, below zero where sold; all sum to it, and all are "
+            "0 where the net weight is"
         )
     )
 
