@@ -65,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_orders(commands)
     _add_recover(commands)
     _add_kill_switch(commands)
+    _add_controls(commands)
     _add_prices(commands)
     _add_db(commands)
     _add_config(commands)
@@ -143,6 +144,14 @@ def _add_run(commands: Commands) -> None:
     run.add_argument(
         "--rebalance-key", metavar="KEY", help="names a further rebalance of the same date"
     )
+    run.add_argument(
+        "--limit",
+        dest="limits",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="hold this run to a tighter limit: max_order_qty, max_day_gross, and their like",
+    )
     _add_explain(run)
     _add_json(run)
 
@@ -210,7 +219,7 @@ def _add_what_if(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="capital, max_position_size, cash_buffer, max_order_qty, and their like",
+        help="capital, cash_buffer, lot.AAPL, max_order_qty, reduce_only, and their like",
     )
     what_if.add_argument(
         "--price", dest="prices", action="append", default=[], metavar="SYMBOL=PRICE"
@@ -281,6 +290,24 @@ def _add_kill_switch(commands: Commands) -> None:
     history = _command(group, "history", "list the changes, newest first", "kill_switch.history")
     history.add_argument("--limit", type=_count(1, 1000), default=20, metavar="N", help="(20)")
     for command in (status, engage, release, init, history):
+        _add_json(command)
+
+
+def _add_controls(commands: Commands) -> None:
+    group = _group(commands, "controls", "reduce-only mode, and strategies that failed too often")
+    show = _command(group, "show", "say how the strategy's controls stand", "controls.show")
+    reduce_only = _command(
+        group,
+        "reduce-only",
+        "let only orders go that shrink a position, or all again",
+        "controls.reduce_only",
+    )
+    reduce_only.add_argument("state", choices=["on", "off"])
+    rearm = _command(group, "rearm", "let a strategy go on that failed too often", "controls.rearm")
+    for command in (reduce_only, rearm):
+        command.add_argument("--operator", required=True, help="who does this; kept for good")
+        command.add_argument("--notes", required=True, help="why; kept for good")
+    for command in (show, reduce_only, rearm):
         _add_json(command)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from orchestrator_core.allocating import Allocation, allocation_of
 from orchestrator_core.baskets import market_closed
@@ -11,7 +11,7 @@ from orchestrator_core.errors import PortError
 from orchestrator_core.explaining import Waterfall, explain_record
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import SessionRule
-from orchestrator_core.planning import Snapshot
+from orchestrator_core.planning import Snapshot, plan_orders
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import RunRepository
 from orchestrator_core.replay import StoredRecord, UnreadableRecord, derive
@@ -83,11 +83,13 @@ async def _read_and_explain(run: Run, runs: RunRepository, seconds: float) -> Ex
 
 
 def _explain(record: StoredRecord) -> Explained:
-    derivation = derive(record)
+    snapshot = derive(record).snapshot
+    # A dry run tells what a run would come to.
+    meant = evolve(snapshot, request=evolve(snapshot.request, dry_run=False))
     return Explained(
         explain_record(record),
-        allocation=allocation_of(derivation.plan, derivation.snapshot),
-        warning=warning_of(derivation.snapshot),
+        allocation=allocation_of(plan_orders(meant, meant.policy), meant),
+        warning=warning_of(snapshot),
     )
 
 

@@ -13,6 +13,7 @@ from orchestrator_entrypoints.answers import result_of
 from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.commands.edge import CommandFailure, describe_port_error
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
+from orchestrator_entrypoints.commands.limit_words import limits_given
 from orchestrator_entrypoints.commands.run_output import counted_as, write_run
 from orchestrator_entrypoints.commands.session import stop_at_signals, with_orchestrator
 from orchestrator_entrypoints.explanations import explain_run
@@ -62,6 +63,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             max_position_size=arguments.max_position_size,
             dry_run=arguments.dry_run,
             rebalance_key=arguments.rebalance_key,
+            limits=limits_given(arguments.limits, "--limit"),
         )
         was_interrupted = stop_at_signals(orchestrator)
         run_id = new_run_id()

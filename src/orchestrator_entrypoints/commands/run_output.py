@@ -13,6 +13,7 @@ from orchestrator_core.lifecycle import OPEN, OrderState
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 
 Json = Mapping[str, Any]
+Figure = tuple[StepName, Callable[[Decimal], str]]
 
 SHORT_ID = 8
 
@@ -58,6 +59,9 @@ def write_head(console: Console, result: Json) -> None:
         console.line("a dry run: nothing was sent")
     if result["mappings"]:
         console.line(_counts(result))
+    allocation = result.get("allocation")
+    if allocation is not None:
+        console.line(_allocated(allocation))
     for said in (result["error_message"], result["note"]):
         if said:
             console.line(said)
@@ -75,29 +79,48 @@ def _counts(result: Json) -> str:
     return ", ".join(count for count in counted if count)
 
 
+def _allocated(allocation: Json) -> str:
+    amounts = {name: Decimal(value) for name, value in allocation.items()}
+    wanted, left = money(amounts["wanted"]), amounts["leftover_cash"]
+    over = "left over" if left >= 0 else "too much"
+    return (
+        f"{money(amounts['allocated'])} allocated of {wanted} wanted, {money(left.copy_abs())} "
+        f"{over}, tracking error {amounts['tracking_error']:.6f}"
+    )
+
+
 def write_orders(console: Console, result: Json) -> None:
     """Write one line for each signal of a run; its figures where the run is explained."""
     mappings = result["mappings"]
-    is_explained = any(_steps(mapping) for mapping in mappings)
-    figures = ["weight", *(_FIGURES if is_explained else ()), "shares"]
+    figures = _figures_of(mappings)
     columns = [
         Column("symbol"),
-        *(Column(title, is_right=True) for title in figures),
+        *(Column(title, is_right=True) for title in ("weight", *figures, "shares")),
         Column("side"),
         Column("order id", least=7),
         Column("outcome", least=14, may_fold=True),
     ]
-    console.table(columns, [_row(mapping, is_explained=is_explained) for mapping in mappings])
+    console.table(columns, [_row(mapping, figures) for mapping in mappings])
 
 
-def _row(mapping: Json, *, is_explained: bool) -> Row:
-    cells = [mapping["symbol"], _weight(mapping["target_weight"])]
-    if is_explained:
-        values = {step["name"]: step["value"] for step in _steps(mapping)}
-        cells += [
+def _figures_of(mappings: Sequence[Json]) -> Mapping[str, Figure]:
+    """Return what is shown between weight and shares, as far as the run is explained."""
+    steps = {step["name"] for mapping in mappings for step in _steps(mapping)}
+    if not steps:
+        return {}
+    return _FIGURES | _DIFFERENCES if StepName.POSITION in steps else _FIGURES
+
+
+def _row(mapping: Json, figures: Mapping[str, Figure]) -> Row:
+    values = {step["name"]: step["value"] for step in _steps(mapping)}
+    cells = [
+        mapping["symbol"],
+        _weight(mapping["target_weight"]),
+        *(
             "" if values.get(name) is None else show(Decimal(values[name]))
-            for name, show in _FIGURES.values()
-        ]
+            for name, show in figures.values()
+        ),
+    ]
     cells += [
         "" if mapping["order_qty"] is None else f"{mapping['order_qty']:,}",
         mapping["order_side"] or "",
@@ -191,9 +214,14 @@ def money(amount: Decimal) -> str:
     return f"{amount:,.0f}"
 
 
-# What a line shows of the way to an order, and how.
-_FIGURES: Mapping[str, tuple[StepName, Callable[[Decimal], str]]] = {
+# What a line shows of the way to an order, and how; of a difference, more.
+_FIGURES: dict[str, Figure] = {
     "target": (StepName.TARGET_NOTIONAL, money),
     "capped": (StepName.CAPPED_NOTIONAL, money),
     "price": (StepName.PRICE, "{:,.2f}".format),
+}
+_DIFFERENCES: dict[str, Figure] = {
+    "position": (StepName.POSITION, "{:,}".format),
+    "on order": (StepName.ON_ORDER, "{:+,}".format),
+    "delta": (StepName.DELTA, "{:+,}".format),
 }

@@ -3,15 +3,16 @@
 import argparse
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from math import isfinite
 from typing import Any
+
+from attrs import evolve
 
 from orchestrator_core.explaining import explain
 from orchestrator_core.identifiers import Symbol, parse_symbol
 from orchestrator_core.model import Quote
-from orchestrator_core.money import ZERO, multiply, parse_money
+from orchestrator_core.money import multiply, parse_money
 from orchestrator_core.orders import order_of
-from orchestrator_core.planning import SizingDecision, Snapshot
+from orchestrator_core.planning import OrderPlan, SizingDecision, Snapshot
 from orchestrator_core.ports import RunRepository
 from orchestrator_core.replay import PlanRow, UnreadableRecord, derive
 from orchestrator_core.what_if import Changes, WhatIf, what_if
@@ -19,6 +20,15 @@ from orchestrator_entrypoints.answers import steps_of
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
+from orchestrator_entrypoints.commands.limit_words import (
+    LIMIT_READERS,
+    finite,
+    from_zero,
+    pairs,
+    parsed,
+    truth,
+    whole,
+)
 from orchestrator_entrypoints.commands.run_output import counted_as
 from orchestrator_entrypoints.commands.stored import read_one, run_id_of, with_runs
 from orchestrator_entrypoints.wire_json import to_plain
@@ -32,57 +42,23 @@ _COLUMNS = (
 )
 
 
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise ValueError(f"expected a whole number above zero, got {text[:60]!r}")
-    return int(text)
-
-
-def _weight(text: str) -> float:
-    value = float(text)
-    if not isfinite(value):
-        raise ValueError(f"expected a finite number, got {text[:60]!r}")
-    return value
-
-
-def _from_zero(text: str) -> Decimal:
-    return ZERO if text == "0" else parse_money(text)
-
-
-def _truth(text: str) -> bool:
-    if text not in {"true", "false"}:
-        raise ValueError(f"expected true or false, got {text[:60]!r}")
-    return text == "true"
-
-
-def _seconds(text: str) -> float:
-    value = _weight(text)
-    if value < 0:
-        raise ValueError(f"expected seconds, not below zero, got {text[:60]!r}")
-    return value
-
-
 _SIZES: Mapping[str, Callable[[str], Decimal]] = {
     "capital": parse_money,
     "max_position_size": parse_money,
 }
 _RULES: Mapping[str, Callable[[str], Any]] = {
-    "min_order_notional": _from_zero,
-    "cash_buffer": _from_zero,
-    "spends_leftover": _truth,
+    "min_order_notional": from_zero,
+    "cash_buffer": from_zero,
+    "spends_leftover": truth,
+    "closes_absent": truth,
 }
-_LIMITS: Mapping[str, Callable[[str], Any]] = {
-    "max_order_qty": _whole,
-    "max_order_notional": parse_money,
-    "max_signal_weight": parse_money,
-    "max_side_weight": parse_money,
-    "max_price_age_seconds": _seconds,
-}
+LOT = "lot."
 
 
 def show_what_if(arguments: argparse.Namespace, console: Console) -> int:
     """Show the orders before and after; nothing is stored or sent."""
-    run_id, changes = run_id_of(arguments.run_id), _changes(arguments)
+    run_id = run_id_of(arguments.run_id)
+    changes, lots = _changes(arguments)
 
     async def work(runs: RunRepository) -> ExitCode:
         record = await read_one(runs, run_id)
@@ -90,80 +66,122 @@ def show_what_if(arguments: argparse.Namespace, console: Console) -> int:
             derivation = derive(record)
         except UnreadableRecord as error:
             raise CommandFailure(f"run {run_id}: {error}", ExitCode.DAMAGED) from None
-        found = what_if(derivation.snapshot, changes)
+        snapshot = derivation.snapshot
+        found = what_if(snapshot, _with_lots(changes, lots, snapshot))
+        missing = _missing(found.changed)
         if arguments.json:
-            console.json(_as_json(found, derivation.snapshot))
+            console.json(_as_json(found, snapshot) | {"missing": list(missing)})
         else:
             _write(console, found)
+            for words in missing:
+                console.line(f"note: {words}")
         return ExitCode.DONE
 
     return with_runs(arguments, work)
 
 
-def _changes(arguments: argparse.Namespace) -> Changes:
-    settings = dict(_pairs(arguments.settings, "--set"))
+def _changes(arguments: argparse.Namespace) -> tuple[Changes, Mapping[Symbol, int]]:
+    """Return what is to be otherwise, and the lots that are, which the other lots stand beside."""
+    settings = dict(pairs(arguments.settings, "--set"))
+    known = [*_SIZES, *_RULES, *LIMIT_READERS]
     for name in settings:
-        if name not in {**_SIZES, **_RULES, **_LIMITS}:
-            known = ", ".join([*_SIZES, *_RULES, *_LIMITS])
-            raise CommandFailure(f"--set: {name[:60]!r} is none of {known}", ExitCode.USAGE)
+        if name not in known and not name.startswith(LOT):
+            names = ", ".join([*known, f"{LOT}SYMBOL"])
+            raise CommandFailure(f"--set: {name[:60]!r} is none of {names}", ExitCode.USAGE)
     sizes = _taken(settings, _SIZES)
     changes = Changes(
         capital=sizes.get("capital"),
         max_position_size=sizes.get("max_position_size"),
         rules=_taken(settings, _RULES),
-        limits=_taken(settings, _LIMITS),
+        limits=_taken(settings, LIMIT_READERS),
         prices=_by_symbol(arguments.prices, "--price", parse_money),
-        weights=_by_symbol(arguments.weights, "--weight", _weight),
+        weights=_by_symbol(arguments.weights, "--weight", finite),
     )
     if not (settings or changes.prices or changes.weights):
         raise CommandFailure("expected --set, --price or --weight", ExitCode.USAGE)
-    return changes
+    return changes, _lots(settings)
+
+
+def _with_lots(changes: Changes, lots: Mapping[Symbol, int], snapshot: Snapshot) -> Changes:
+    if not lots:
+        return changes
+    stored = snapshot.policy.sizing.rules.lot_sizes
+    return evolve(changes, rules={**changes.rules, "lot_sizes": {**stored, **lots}})
+
+
+def _missing(changed: Snapshot) -> tuple[str, ...]:
+    """Say what the run did not look at, and a limit in force would depend on."""
+    limits = changed.policy.limits
+    said = {
+        "no positions were read: reduce-only mode denies every order": (
+            limits.reduce_only and changed.holdings is None
+        ),
+        "what the day had ordered was not read: its limits judge this run alone": (
+            limits.has_day_bounds and changed.day is None
+        ),
+        "no reference prices were read: the price band has nothing to go by": (
+            limits.needs_references and not changed.references
+        ),
+    }
+    return tuple(words for words, holds in said.items() if holds)
 
 
 def _taken(
     settings: Mapping[str, str], readers: Mapping[str, Callable[[str], Any]]
 ) -> dict[str, Any]:
     return {
-        name: _parsed("--set", name, text, readers[name])
+        name: parsed("--set", name, text, readers[name])
         for name, text in settings.items()
         if name in readers
     }
 
 
-def _by_symbol(texts: Iterable[str], option: str, read: Callable[[str], Any]) -> dict[Symbol, Any]:
+def _lots(settings: Mapping[str, str]) -> dict[Symbol, int]:
     return {
-        parse_symbol(symbol): _parsed(option, symbol, value, read)
-        for symbol, value in _pairs(texts, option)
+        parse_symbol(name.removeprefix(LOT)): parsed("--set", name, text, whole)
+        for name, text in settings.items()
+        if name.startswith(LOT)
     }
 
 
-def _pairs(texts: Iterable[str], option: str) -> Iterable[tuple[str, str]]:
-    seen = set()
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise CommandFailure(
-                f"{option}: expected NAME=VALUE, got {text[:60]!r}", ExitCode.USAGE
-            )
-        if name.strip().upper() in seen:
-            raise CommandFailure(f"{option}: {name[:60]} is given twice", ExitCode.USAGE)
-        seen.add(name.strip().upper())
-        yield name.strip(), value.strip()
+def _by_symbol(texts: Iterable[str], option: str, read: Callable[[str], Any]) -> dict[Symbol, Any]:
+    return {
+        parse_symbol(symbol): parsed(option, symbol, value, read)
+        for symbol, value in pairs(texts, option)
+    }
 
 
-def _parsed(option: str, name: str, text: str, read: Callable[[str], Any]) -> Any:
-    try:
-        return read(text)
-    except ValueError as problem:
-        raise CommandFailure(f"{option} {name[:60]}: {problem}", ExitCode.USAGE) from None
+Pair = tuple[Symbol, SizingDecision | None, SizingDecision | None]
+
+
+def _paired(found: WhatIf) -> list[Pair]:
+    """Return each order's decision before and after; a flip may be two orders in one of them."""
+    before, after = _by_leg(found.before), _by_leg(found.after)
+    order = dict.fromkeys(symbol for symbol, _ in (*before, *after))
+    return [
+        (symbol, before.get((symbol, leg)), after.get((symbol, leg)))
+        for symbol in order
+        for leg in (0, 1)
+        if (symbol, leg) in before or (symbol, leg) in after
+    ]
+
+
+def _by_leg(plan: OrderPlan) -> dict[tuple[Symbol, int], SizingDecision]:
+    found: dict[tuple[Symbol, int], SizingDecision] = {}
+    for decision in plan.decisions:
+        leg = 0 if decision.intent is None else decision.intent.leg
+        symbol = decision.signal.symbol
+        # A second leg that is no order of its own stands as the second.
+        found[symbol, leg if (symbol, leg) not in found else leg + 1] = decision
+    return found
 
 
 def _write(console: Console, found: WhatIf) -> None:
     rows, changed = [], 0
-    for before, after in zip(found.before.decisions, found.after.decisions, strict=True):
+    for symbol, before, after in _paired(found):
         was, now = _said(before), _said(after)
         changed += was != now
-        cells = (before.signal.symbol, was, now if was != now else "the same", _worth(before))
+        cells = (symbol, was, now if was != now else "the same", _worth(before))
         rows.append(Row((*cells, _worth(after)), "bold" if was != now else "dim"))
     console.table(_COLUMNS, rows)
     console.line(f"{counted_as(changed, 'decision')} of {len(rows)} changed; nothing was sent")
@@ -171,19 +189,21 @@ def _write(console: Console, found: WhatIf) -> None:
         console.line(f"a run would refuse these signals as a whole: {found.refusal}")
 
 
-def _said(decision: SizingDecision) -> str:
+def _said(decision: SizingDecision | None) -> str:
+    if decision is None:
+        return "no order"
     row = PlanRow.of(order_of(decision))
     order = "" if row.qty is None else f"{row.side} {row.qty:,}"
     return ", ".join(word for word in (order, row.stopped) if word)
 
 
-def _worth(decision: SizingDecision) -> str:
+def _worth(decision: SizingDecision | None) -> str:
     notional = _notional(decision)
     return "" if notional is None else f"{notional:,.2f}"
 
 
-def _notional(decision: SizingDecision) -> Decimal | None:
-    if decision.intent is None or not isinstance(decision.quote, Quote):
+def _notional(decision: SizingDecision | None) -> Decimal | None:
+    if decision is None or decision.intent is None or not isinstance(decision.quote, Quote):
         return None
     return multiply(decision.quote.price, decision.intent.qty)
 
@@ -192,12 +212,18 @@ def _as_json(found: WhatIf, before: Snapshot) -> dict[str, Any]:
     return {
         "decisions": [
             {
-                "symbol": old.signal.symbol,
+                "symbol": symbol,
                 "is_changed": _said(old) != _said(new),
-                "before": [to_plain(step) for step in steps_of(explain(old, before))],
-                "after": [to_plain(step) for step in steps_of(explain(new, found.changed))],
+                "before": _steps(old, before),
+                "after": _steps(new, found.changed),
             }
-            for old, new in zip(found.before.decisions, found.after.decisions, strict=True)
+            for symbol, old, new in _paired(found)
         ],
         "refusal": found.refusal,
     }
+
+
+def _steps(decision: SizingDecision | None, snapshot: Snapshot) -> list[Any]:
+    if decision is None:
+        return []
+    return [to_plain(step) for step in steps_of(explain(decision, snapshot))]
