@@ -12,7 +12,8 @@ from attrs import define
 from orchestrator_adapters.conformance.orders import an_intent
 from orchestrator_adapters.event_loop import SystemClock
 from orchestrator_adapters.http.client import PeerClient
-from orchestrator_adapters.http.orders import HttpOrderSink, KeptIds
+from orchestrator_adapters.http.kept_ids import KeptIds
+from orchestrator_adapters.http.orders import HttpOrderSink
 from orchestrator_adapters.http.retries import RetryPolicy
 from orchestrator_adapters.http.transport import MakeTransport, WireOptions
 from orchestrator_core.model import OrderIntent

@@ -194,6 +194,21 @@ def test_an_interrupt_ends_a_run_after_its_wave_with_everything_recorded(
 
 
 @pytest.mark.usefixtures("priced")
+def test_a_gateway_slower_than_the_send_window_makes_only_the_first_run_of_all_partial(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setenv("SEND_WINDOW_SECONDS", "0.15")
+    ledger = Ledger(peers.prices.last_closes(), PAPER)
+    with serving([Slow(execution_gateway(ledger))], ports=[0]) as (url,):
+        monkeypatch.setenv("EXECUTION_GATEWAY_URL", url)
+        # Each command is a process of its own as far as the gateway's ways go.
+        assert main(["run", "--symbols", *SYMBOLS]) == ExitCode.PARTIAL
+        assert capsys.readouterr().out.count("not sent before its deadline") == 1
+        assert main(["run", "--symbols", *SYMBOLS, "--rebalance-key", "next"]) == ExitCode.DONE
+    assert len(ledger.orders) == 2 * len(SYMBOLS) - 1
+
+
+@pytest.mark.usefixtures("priced")
 def test_a_run_while_halted_ends_with_6_and_stores_nothing(peers: Peers, capsys: Captured) -> None:
     assert main(["kill-switch", "engage", "--operator", "ann", "--reason", "odd fills"]) == 0
     capsys.readouterr()

@@ -14,7 +14,7 @@ import pytest
 from orchestrator_adapters.conformance.orders import an_intent
 from orchestrator_adapters.http.asking import CALLS_AT_ONCE
 from orchestrator_adapters.http.auth import ServiceAuth
-from orchestrator_adapters.http.orders import KeptIds
+from orchestrator_adapters.http.kept_ids import KeptIds
 from orchestrator_adapters.http.transport import MakeTransport
 from orchestrator_core.ports import Inquiry, LookUpKind
 from tests.integration.http_sinks import (

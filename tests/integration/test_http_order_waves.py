@@ -11,7 +11,8 @@ import pytest
 from attrs import define
 
 from orchestrator_adapters.conformance.orders import an_intent
-from orchestrator_adapters.http.orders import HttpOrderSink, KeptIds
+from orchestrator_adapters.http.kept_ids import KeptIds
+from orchestrator_adapters.http.orders import HttpOrderSink
 from orchestrator_adapters.http.transport import MakeTransport, WireOptions
 from orchestrator_core.ports import SubmitKind
 from tests.integration.http_sinks import (
