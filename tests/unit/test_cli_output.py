@@ -171,6 +171,33 @@ def test_a_run_shows_each_way_from_weight_to_order() -> None:
     ]
 
 
+def test_a_difference_shows_what_is_held_and_lacking() -> None:
+    lacking = [step("position", "-1200"), step("on_order", "50"), step("delta", "1309")]
+    explanation = [*EXPLANATION[:5], *lacking, EXPLANATION[5]]
+    zero = mapping(symbol="KO", explanation=[step("weight", "0")])
+    lines = written(result(mapping(explanation=explanation), zero))
+    assert lines[5].split("  ")[0] == "symbol"
+    assert lines[6].split()[4:9] == ["125.67", "-1,200", "+50", "+1,309", "159"]
+    assert lines[7].split() == ["KO", "+0.2500", *lines[6].split()[8:]]
+
+
+def test_a_run_tells_how_near_it_came() -> None:
+    allocation = {
+        "investable": "100000",
+        "wanted": "30000",
+        "allocated": "29311.5",
+        "leftover_cash": "688.5",
+        "tracking_error": "0.000125000000",
+    }
+    said = "29,312 allocated of 30,000 wanted, 688 left over, tracking error 0.000125"
+    assert written(result(mapping(), allocation=allocation))[4] == said
+    over = allocation | {"leftover_cash": "-12", "allocated": "30012"}
+    assert (
+        "30,012 allocated of 30,000 wanted, 12 too much, "
+        in written(result(mapping(), allocation=over))[4]
+    )
+
+
 def test_a_run_in_full_shows_every_step() -> None:
     lines = written(result(mapping(explanation=EXPLANATION)), in_full=True)
     steps = [" ".join(line.split()) for line in lines[8:]]

@@ -10,6 +10,7 @@ from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.run_output import counted_as
 from orchestrator_entrypoints.commands.session import with_orchestrator
+from orchestrator_entrypoints.control_answers import is_throttled, reduce_only_sources
 from orchestrator_entrypoints.health import (
     HealthObserver,
     Observation,
@@ -100,6 +101,7 @@ def describe(observation: Observation, orchestrator: Orchestrator) -> tuple[tupl
         ("run database", _said(observation.database, database)),
         ("kill switch", _switch(observation)),
         ("circuit breaker", _breaker(observation, orchestrator)),
+        ("controls", _controls(observation, orchestrator)),
         ("open orders", _open_orders(observation)),
         ("recovery", _recovery(observation)),
     )
@@ -136,6 +138,15 @@ def _breaker(observation: Observation, orchestrator: Orchestrator) -> str:
     if breaker.state is BreakerState.TRIPPED:
         return f"TRIPPED: {breaker.reason or 'no reason given'}"
     return "OPEN: lets runs through"
+
+
+def _controls(observation: Observation, orchestrator: Orchestrator) -> str:
+    controls, policy = observation.controls, orchestrator.policy
+    if isinstance(controls, Problem):
+        return f"not known: {controls.cause}"
+    sources = reduce_only_sources(controls, policy)
+    mode = f"reduce-only, by {' and '.join(sources)}" if sources else "not reduce-only"
+    return f"{mode}, THROTTLED" if is_throttled(controls, policy) else mode
 
 
 def _open_orders(observation: Observation) -> str:
