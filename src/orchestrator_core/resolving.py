@@ -28,6 +28,8 @@ class Resolution:
         operator: Who says so.
         evidence: What it rests on, such as the broker's statement; kept with the order.
         broker_order_id: The broker's id of an accepted order, where the gateway names none.
+        stands_unasked: It counts although the gateway gives no usable answer; what is stored says
+            so.
     """
 
     client_order_id: ClientOrderId
@@ -35,17 +37,25 @@ class Resolution:
     operator: str
     evidence: str
     broker_order_id: str | None = None
+    stands_unasked: bool = False
+
+    def reason(self, *, is_asked: bool) -> str:
+        """Return what is kept with the order: who closed it, on what, and whether alone."""
+        alone = "" if is_asked else ", the gateway not asked"
+        return f"closed by {self.operator}{alone}: {self.evidence}"
 
 
 async def resolve_order(resolution: Resolution, *, ports: RunPorts, policy: RunPolicy) -> Run:
     """Close an order that waits for an operator, and its run if nothing else of it is open.
 
-    The gateway is asked first: its own record is not overruled.
+    The gateway is asked first: its own record is not overruled, and the operator's word counts
+    without it only where the resolution says so.
 
     Raises:
         InvalidRequest: There is no such order, or it does not wait for an operator, or the
             gateway's record says otherwise.
-        Unavailable: Recovery is at work on the run, or the database does not answer.
+        Unavailable: Recovery is at work on the run, or the database does not answer, or (port
+            `orders`) the gateway does not.
         OutcomeUnknown: It may have been closed: look.
     """
     if resolution.state not in RESOLUTIONS:
@@ -75,7 +85,7 @@ async def resolve_order(resolution: Resolution, *, ports: RunPorts, policy: RunP
         settlement = await _closing(resolution, order, ports)
         if settlement is not None:
             holder.book.settle(settlement)
-    except InvalidRequest:
+    except (InvalidRequest, Unavailable):
         await holder.close(look_again_seconds=look_again_seconds(holder.book, taken))
         raise
     return await holder.close(look_again_seconds=look_again_seconds(holder.book, taken))
@@ -85,13 +95,18 @@ async def _closing(resolution: Resolution, order: Order, ports: RunPorts) -> Set
     """Return what closes the order; None where it was closed so meanwhile."""
     if order.state in RESOLVABLE:
         [answer] = await look_up([order], ports)
-        return _settlement(resolution, order, answer)
+        is_asked = answer.kind is not LookUpKind.UNANSWERED
+        if not (is_asked or resolution.stands_unasked):
+            raise Unavailable("orders", "look_up", answer.cause or "no answer")
+        return _settlement(resolution, order, answer, is_asked=is_asked)
     if order.state is not resolution.state:
         raise InvalidRequest("client_order_id", f"the order was settled meanwhile: {order.state}")
     return None
 
 
-def _settlement(resolution: Resolution, order: Order, answer: LookUp) -> Settlement:
+def _settlement(
+    resolution: Resolution, order: Order, answer: LookUp, *, is_asked: bool
+) -> Settlement:
     says = {LookUpKind.ACCEPTED: OrderState.ACCEPTED, LookUpKind.REJECTED: OrderState.REJECTED}
     record = says.get(answer.kind)
     if record is not None and record is not resolution.state:
@@ -114,7 +129,7 @@ def _settlement(resolution: Resolution, order: Order, answer: LookUp) -> Settlem
     return Settlement(
         resolution.client_order_id,
         resolution.state,
-        reason=f"closed by {resolution.operator}: {resolution.evidence}",
+        reason=resolution.reason(is_asked=is_asked),
         report=report if resolution.state is not OrderState.NOT_PLACED else None,
         follow_seconds=(
             first_follow_seconds(report) if resolution.state is OrderState.ACCEPTED else None

@@ -256,6 +256,11 @@ def _add_orders(commands: Commands) -> None:
         metavar="ID",
         help="of an accepted order that the gateway does not show",
     )
+    resolve.add_argument(
+        "--unasked",
+        action="store_true",
+        help="close it although the gateway cannot be asked; kept with the order",
+    )
     resolve.set_defaults(explain=False)
     for command in (listing, resolve):
         _add_json(command)

@@ -204,6 +204,29 @@ def test_the_gateways_own_record_is_not_overruled(
     assert answered(capsys, "orders", "open")["total"] == 1
 
 
+def test_a_word_that_the_gateway_cannot_be_asked_about_needs_a_flag_and_is_marked(
+    data: Path, peer: GatewayPeer, gateway: ServedGateway, capsys: Captured
+) -> None:
+    run = an_unresolved_order(data, peer, capsys)
+    gateway.server.stop_listening()
+    close = ["orders", "resolve", order_id(run), "--as", "not_placed", *EVIDENCE]
+    assert main(close) == ExitCode.UNAVAILABLE
+    said = capsys.readouterr()
+    assert said.out == ""
+    [line] = said.err.splitlines()
+    assert line.startswith("orchestrator: Execution Gateway: no connection")
+    assert line.endswith("nothing was changed; --unasked closes it on your word alone")
+    assert answered(capsys, "orders", "open")["total"] == 1
+    assert main([*close, "--unasked"]) == ExitCode.DONE
+    out = capsys.readouterr().out
+    assert out.endswith("the gateway was not asked: the order is closed on ann's word\n")
+    shown = answered(capsys, "runs", "show", run["run_id"])
+    [closed] = [m for m in shown["mappings"] if m["symbol"] == "AAPL"]
+    assert closed["skip_reason"] == (
+        "submission_failed: closed by ann, the gateway not asked: statement of today"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

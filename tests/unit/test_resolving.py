@@ -143,6 +143,39 @@ def test_the_gateways_own_record_is_not_overruled(
     assert world.states() == {"A": "unresolved"}
 
 
+@pytest.mark.parametrize("state", [S.ACCEPTED, S.REJECTED, S.NOT_PLACED])
+def test_a_word_that_the_gateway_cannot_be_asked_about_counts_only_where_that_is_said(
+    state: OrderState,
+) -> None:
+    world = waiting_world()
+    look(world, LookUpKind.UNANSWERED)
+    broker_order_id = "b-9" if state is S.ACCEPTED else None
+    with pytest.raises(Unavailable) as caught:
+        resolve(world, state, broker_order_id=broker_order_id)
+    assert (caught.value.port, caught.value.cause) == ("orders", "looked")
+    assert world.states() == {"A": "unresolved"}
+    # The run was given back.
+    run = resolve(world, state, broker_order_id=broker_order_id, stands_unasked=True)
+    [order] = run.orders or ()
+    assert order.state is state
+    assert order.reason == "closed by ann, the gateway not asked: statement 7"
+
+
+@pytest.mark.parametrize("kind", [LookUpKind.ABSENT, LookUpKind.UNCLEAR, LookUpKind.CONFLICT])
+def test_a_gateway_that_answers_was_asked_whatever_was_allowed(kind: LookUpKind) -> None:
+    world = waiting_world()
+    look(world, kind)
+    [order] = resolve(world, S.REJECTED, stands_unasked=True).orders or ()
+    assert order.reason == "closed by ann: statement 7"
+
+
+def test_no_permission_overrules_the_gateways_own_record() -> None:
+    world = waiting_world()
+    look(world, LookUpKind.ACCEPTED, "filled")
+    with pytest.raises(InvalidRequest, match="on record as accepted"):
+        resolve(world, S.NOT_PLACED, stands_unasked=True)
+
+
 def test_a_refused_word_leaves_the_run_to_be_looked_at_again() -> None:
     world = waiting_world()
     look(world, LookUpKind.ACCEPTED, "filled")

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from orchestrator_core.commits import OpenOrder
+from orchestrator_core.errors import Unavailable
 from orchestrator_core.identifiers import ClientOrderId, RunId
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.orders import Order
@@ -15,7 +16,7 @@ from orchestrator_core.ports import RunRepository
 from orchestrator_core.resolving import RESOLVABLE, Resolution, resolve_order
 from orchestrator_core.runs import Run
 from orchestrator_entrypoints.commands.console import Column, Console, Row
-from orchestrator_entrypoints.commands.edge import CommandFailure, words
+from orchestrator_entrypoints.commands.edge import CommandFailure, describe_port_error, words
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.run import explain_and_show
 from orchestrator_entrypoints.commands.run_output import counted_as
@@ -150,11 +151,34 @@ def resolve(arguments: argparse.Namespace, console: Console) -> int:
         broker_order_id=(
             None if broker_order_id is None else words(broker_order_id, "--broker-order-id")
         ),
+        stands_unasked=arguments.unasked,
     )
 
     async def work(orchestrator: Orchestrator) -> ExitCode:
-        run = await resolve_order(resolution, ports=orchestrator.ports, policy=orchestrator.policy)
+        run = await _closed(resolution, orchestrator)
         await explain_and_show(run, orchestrator, console, arguments)
+        order = _order_of(run, resolution.client_order_id)
+        if order is not None and order.reason == resolution.reason(is_asked=False):
+            say = console.note if arguments.json else console.line
+            say(f"the gateway was not asked: the order is closed on {resolution.operator}'s word")
         return ExitCode.DONE
 
     return with_orchestrator(arguments, work, only_existing=True)
+
+
+async def _closed(resolution: Resolution, orchestrator: Orchestrator) -> Run:
+    """Close the order; say where the gateway's silence is what forbids it.
+
+    Raises:
+        CommandFailure: The gateway cannot be asked, and nobody said to go without.
+    """
+    try:
+        return await resolve_order(resolution, ports=orchestrator.ports, policy=orchestrator.policy)
+    except Unavailable as error:
+        if error.port != "orders":
+            raise
+        raise CommandFailure(
+            f"{describe_port_error(error)}: the gateway cannot be asked whether it has the order, "
+            "and nothing was changed; --unasked closes it on your word alone",
+            ExitCode.UNAVAILABLE,
+        ) from error
