@@ -1,18 +1,23 @@
 """Stored records as lines of a file: read again on any machine, by `replay`.
 
 A line is one JSON object: the record's text with its digest, the plan's rows, and how it went.
-Nothing in it names a host, an address or a secret: causes of failures stay where they are.
+Nothing in it names a host, an address or a secret: causes of failures stay where they are. The last
+line seals those before it, by their count and their digest: a file that was cut has none.
 """
 
+import hashlib
 import json
 from typing import Any
 from uuid import UUID
+
+from attrs import define, field
 
 from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.record import canonical_json, decode_time, encode_time
 from orchestrator_core.replay import PlanRow, StoredRecord
 
 FORMAT = "run/1"
+SEAL_FORMAT = "runs-end/1"
 
 _WHOLE = frozenset({"qty", "leg"})
 
@@ -54,6 +59,47 @@ def decode_line(line: str) -> StoredRecord:
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no exported run: {error!r}") from None
+
+
+@define(eq=False)
+class Seal:
+    """The last line of an export, while the lines before it are written, or read.
+
+    Attributes:
+        runs: Lines so far.
+    """
+
+    runs: int = field(default=0, init=False)
+    _hash: "hashlib._Hash" = field(factory=hashlib.sha256, init=False)
+
+    def add(self, line: str) -> None:
+        """Take in the next line, without its end."""
+        self.runs += 1
+        self._hash.update(f"{line}\n".encode())
+
+    def encode(self) -> str:
+        """Return the line that seals those taken in, without its end."""
+        return canonical_json(
+            {"format": SEAL_FORMAT, "runs": self.runs, "sha256": self._hash.hexdigest()}
+        )
+
+    def contradiction(self, line: str) -> str | None:
+        """Say in what a sealing line differs from the lines taken in; None where it agrees."""
+        sealed = json.loads(line)
+        if sealed.get("runs") != self.runs:
+            return f"it seals {sealed.get('runs')!r:.20} runs, and {self.runs} stand before it"
+        if sealed.get("sha256") != self._hash.hexdigest():
+            return "the lines before it are not those that it seals"
+        return None
+
+
+def is_seal(line: str) -> bool:
+    """Whether a line seals those before it."""
+    try:
+        encoded = json.loads(line) if SEAL_FORMAT in line else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(encoded, dict) and encoded.get("format") == SEAL_FORMAT
 
 
 def _encode_row(row: PlanRow) -> dict[str, Any]:

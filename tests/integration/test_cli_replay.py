@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator_core.run_files import Seal
 from orchestrator_entrypoints.cli import main
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.data import daily_prices
@@ -19,6 +20,9 @@ from orchestrator_entrypoints.demo.peers import PAPER, running_peers
 SYMBOLS = ["AAPL", "KO", "MSFT", "XOM"]
 CLOSED = "http://127.0.0.1:9"
 STRATEGY = "alpha_baseline"
+
+# What a byte that is no UTF-8 is read as.
+UNREADABLE = "\ufffd".encode()
 
 Captured = pytest.CaptureFixture[str]
 
@@ -67,6 +71,13 @@ def exported(capsys: Captured, *arguments: str) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
+def sealing(lines: list[str]) -> str:
+    seal = Seal()
+    for line in lines:
+        seal.add(line)
+    return seal.encode()
+
+
 def test_stored_runs_replay_to_the_same_bytes(runs: list[str], capsys: Captured) -> None:
     assert main(["replay", runs[0]]) == ExitCode.DONE
     assert "1 run replayed, 4 decisions: 1 equal\n" in capsys.readouterr().out
@@ -80,7 +91,7 @@ def test_runs_of_a_file_replay_elsewhere_to_the_same_bytes(
 ) -> None:
     _, stored = replayed(capsys, "--all")
     lines = exported(capsys)
-    assert [json.loads(line)["run_id"] for line in lines] == runs
+    assert [json.loads(line)["run_id"] for line in lines[:-1]] == runs
     file = tmp_path / "runs.jsonl"
     file.write_text("\n".join([*lines, ""]))
     # Another machine has neither the database nor the peers.
@@ -112,14 +123,15 @@ def test_an_export_holds_nothing_of_hosts_or_secrets(
 def test_a_selection_is_exported_and_replayed(runs: list[str], capsys: Captured) -> None:
     today = datetime.now(UTC).date()
     tomorrow = str(today + timedelta(days=1))
-    assert [json.loads(line)["run_id"] for line in exported(capsys, runs[1])] == runs[1:]
+    assert [json.loads(line)["run_id"] for line in exported(capsys, runs[1])[:-1]] == [runs[1]]
     for arguments, count in (
         (["--since", str(today)], 2),
         (["--since", tomorrow], 0),
         (["--strategy", STRATEGY], 2),
         (["--strategy", "other"], 0),
     ):
-        assert len(exported(capsys, *arguments)) == count
+        *lines, seal = exported(capsys, *arguments)
+        assert len(lines) == json.loads(seal)["runs"] == count
         assert replayed(capsys, "--all", *arguments)[1]["runs"] == count
 
 
@@ -165,13 +177,12 @@ def test_a_damaged_record_ends_with_10_and_the_rest_is_replayed(
 def test_a_file_with_other_lines_ends_with_10_and_names_them(
     runs: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
-    [first, second] = exported(capsys)
+    [first, second, _] = exported(capsys)
     unknown = json.loads(second) | {"record": "{}"}
     unknown["record_hash"] = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     file = tmp_path / "runs.jsonl"
-    file.write_bytes(
-        "\n".join([first, "", '{"format": "run/9"}', json.dumps(unknown)]).encode() + b"\n\xff\n"
-    )
+    lines = [first, '{"format": "run/9"}', json.dumps(unknown), "\ufffd"]
+    file.write_bytes("\n".join(["", *lines, sealing(lines)]).encode().replace(UNREADABLE, b"\xff"))
     code, found = replayed(capsys, "--file", str(file))
     assert code == ExitCode.DAMAGED
     assert (found["runs"], found["equal"]) == (4, 1)
@@ -271,9 +282,83 @@ def test_a_run_without_a_record_ends_with_4(
     assert f"there is no record of run {unknown}" in capsys.readouterr().err
 
 
-def test_a_file_that_is_not_there_ends_with_1_and_is_named(data: Path, capsys: Captured) -> None:
-    assert main(["replay", "--file", str(data)]) == ExitCode.FAULT
-    assert str(data) in capsys.readouterr().err
+@pytest.mark.parametrize("name", ["missing.jsonl", ".", "missing/runs.jsonl"])
+def test_a_file_that_cannot_be_read_ends_with_2_and_is_named(
+    tmp_path: Path, name: str, capsys: Captured
+) -> None:
+    path = str(tmp_path / name)
+    assert main(["replay", "--file", path]) == ExitCode.USAGE
+    captured = capsys.readouterr()
+    [line] = captured.err.splitlines()
+    assert line.startswith(f"orchestrator: {path}: ")
+    assert captured.out == ""
+
+
+def test_every_file_that_a_cut_leaves_of_an_export_is_refused(
+    runs: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    lines = exported(capsys)
+    file = tmp_path / "runs.jsonl"
+    whole = "\n".join([*lines, ""])
+    ends = [0, 1, *(len("\n".join(lines[:n])) + extra for n in (1, 2) for extra in (0, 1, 9))]
+    for end in (*ends, len(whole) - 2):
+        file.write_text(whole[:end])
+        capsys.readouterr()
+        assert main(["replay", "--json", "--file", str(file)]) == ExitCode.DAMAGED
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        said = "it is empty" if end == 0 else "it was cut"
+        assert captured.err.splitlines()[-1] == (
+            f"orchestrator: {file}: refused: {said}, or is no export: its last line does not seal "
+            "it"
+        )
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_an_export_that_lacks_a_line_in_the_middle_ends_with_10(
+    gone: int, runs: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    lines = exported(capsys)
+    del lines[gone]
+    file = tmp_path / "runs.jsonl"
+    file.write_text("\n".join(lines))
+    assert main(["replay", "--file", str(file)]) == ExitCode.DAMAGED
+    assert "run line 2: damaged\n  it seals 2 runs, and 1 stand before it" in (
+        capsys.readouterr().out
+    )
+
+
+def test_an_export_whose_lines_were_exchanged_ends_with_10(
+    runs: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    first, second, seal = exported(capsys)
+    file = tmp_path / "runs.jsonl"
+    file.write_text(f"{second}\n{first}\n{seal}")
+    code, found = replayed(capsys, "--file", str(file))
+    assert (code, found["equal"], found["damaged"]) == (ExitCode.DAMAGED, 2, 1)
+    assert found["not_equal"][0]["said"] == ["the lines before it are not those that it seals"]
+
+
+def test_exports_one_after_the_other_replay_from_standard_input(
+    runs: list[str], capsys: Captured
+) -> None:
+    both = exported(capsys, runs[0]) + exported(capsys, runs[1])
+    ended = subprocess.run(
+        [sys.executable, "-m", "orchestrator_entrypoints", "replay", "--file", "-"],
+        input="\r\n".join(both),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "2 runs replayed, 8 decisions: 2 equal\n" in ended.stdout
+
+
+@pytest.mark.usefixtures("runs")
+def test_an_export_of_no_run_is_no_success_to_replay(tmp_path: Path, capsys: Captured) -> None:
+    file = tmp_path / "runs.jsonl"
+    file.write_text("\n".join(exported(capsys, "--strategy", "other")))
+    assert main(["replay", "--file", str(file)]) == ExitCode.FAILED
+    assert capsys.readouterr().err.endswith(f"{file}: an export without any run\n")
 
 
 def test_a_run_is_explained_step_by_step(runs: list[str], capsys: Captured) -> None:

@@ -31,6 +31,6 @@ MEANINGS = {
     ExitCode.UNAVAILABLE: "something that is needed did not answer",
     ExitCode.ALREADY: "the kill switch stands there already",
     ExitCode.CHANGED: "a replay: a past decision comes out otherwise with this version",
-    ExitCode.DAMAGED: "a replay: a stored record is damaged, or of a form not known here",
+    ExitCode.DAMAGED: "a replay: a record is damaged, or of an unknown form; or its file was cut",
     ExitCode.INTERRUPTED: "Ctrl-C",
 }

@@ -4,19 +4,19 @@ import argparse
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from attrs import define, field
 
 from orchestrator_core.ports import RunRepository
 from orchestrator_core.replay import Replay, Verdict, replay
-from orchestrator_core.run_files import decode_line
+from orchestrator_core.run_files import Seal, decode_line, is_seal
 from orchestrator_core.runs import RunFilter
 from orchestrator_entrypoints.commands.console import Console
-from orchestrator_entrypoints.commands.edge import CommandFailure
+from orchestrator_entrypoints.commands.edge import CommandFailure, describe_os_error
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.run_output import counted_as
 from orchestrator_entrypoints.commands.stored import (
@@ -112,7 +112,7 @@ def replay_runs(arguments: argparse.Namespace, console: Console) -> int:
     findings = _Findings(console, as_json=arguments.json)
     if arguments.file is not None:
         with _opened(arguments.file) as stream:
-            _replay_file(stream, findings)
+            _replay_file(stream, findings, name=arguments.file)
     elif arguments.all:
         _replay_all(arguments, findings)
     else:
@@ -146,23 +146,62 @@ def _replay_all(arguments: argparse.Namespace, findings: _Findings) -> None:
     with_runs(arguments, work)
 
 
-def _replay_file(stream: TextIO, findings: _Findings) -> None:
+def _replay_file(stream: Iterable[bytes], findings: _Findings, *, name: str) -> None:
+    """Replay the runs of an export, or of several, one after the other.
+
+    Raises:
+        CommandFailure: It is none, or was cut; or it holds no run.
+    """
+    seal, is_sealed = Seal(), False
     with findings.console.progress("replaying runs of a file", total=None) as advance:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
+        for number, line in _lines_of(stream):
+            is_sealed = is_seal(line)
+            if is_sealed:
+                problem = seal.contradiction(line)
+                if problem is not None:
+                    findings.add_damaged_line(number, problem)
+                seal = Seal()
                 continue
+            seal.add(line)
             try:
                 findings.add(replay(decode_line(line)))
             except ValueError as error:
                 findings.add_damaged_line(number, str(error))
             advance(1)
+    if not is_sealed:
+        what = "it was cut" if seal.runs else "it is empty"
+        raise CommandFailure(
+            f"{name}: refused: {what}, or is no export: its last line does not seal it",
+            ExitCode.DAMAGED,
+        )
+    if not findings.verdicts.total():
+        raise CommandFailure(f"{name}: an export without any run", ExitCode.FAILED)
+
+
+def _lines_of(stream: Iterable[bytes]) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank, with their numbers."""
+    for number, line in enumerate(stream, start=1):
+        # What is no UTF-8 is for the digests to find.
+        text = line.decode(errors="replace").strip()
+        if text:
+            yield number, text
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[TextIO]:
+def _opened(path: str) -> Iterator[BinaryIO]:
+    """Open a file for reading.
+
+    Raises:
+        CommandFailure: It cannot be.
+    """
     if path == "-":
-        yield sys.stdin
+        if sys.stdin is None:
+            raise CommandFailure("-: there is no standard input", ExitCode.USAGE)
+        yield sys.stdin.buffer
         return
-    # What is no UTF-8 is for the line's digest to find.
-    with Path(path).open(encoding="utf-8", errors="replace") as stream:
+    with ExitStack() as stack:
+        try:
+            stream = stack.enter_context(Path(path).open("rb"))
+        except OSError as error:
+            raise CommandFailure(describe_os_error(error), ExitCode.USAGE) from None
         yield stream
