@@ -349,6 +349,33 @@ def test_config_check_says_what_everything_answers(
     assert "NOT usable" in checked["answers"]["Execution Gateway"]
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_config_check_makes_no_file_of_embedded_parts(
+    as_json: bool, tmp_path: Path, capsys: Captured
+) -> None:
+    arguments = ["config", "check", *(["--json"] if as_json else [])]
+    assert main(arguments) == ExitCode.DONE
+    assert list(tmp_path.iterdir()) == []
+    out = capsys.readouterr().out
+    data = tmp_path / "orchestrator.db"
+    assert f"no file yet: a run, or serve, makes {data}" in out
+    assert out.count("orchestrator.db") == 2
+    assert "ACTIVE: orders may leave" in out
+
+
+def test_config_check_of_a_file_that_cannot_be_made_tells_its_cause_once(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    data = str(tmp_path / "missing" / "orchestrator.db")
+    assert main(["config", "check", "--data", data]) == ExitCode.UNAVAILABLE
+    out = capsys.readouterr().out
+    assert "No such file or directory" in out
+    for line in out.partition("run database")[2].splitlines()[1:]:
+        assert "No such file" not in line
+    assert "open orders        not known: see run database\n" in out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_config_check_says_when_the_circuit_breaker_holds(
     priced: None, tmp_path: Path, capsys: Captured
 ) -> None:

@@ -1,15 +1,22 @@
 """`orchestrator config check`: the settings in force, and what everything answers."""
 
 import argparse
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from attrs import evolve
 
 from orchestrator_core.halting import read_shared
-from orchestrator_core.kill_switch import Halted
+from orchestrator_core.kill_switch import Halted, Unreadable
 from orchestrator_core.model import SafetyFlags
 from orchestrator_core.ports import BreakerState
 from orchestrator_entrypoints.commands.console import Console
+from orchestrator_entrypoints.commands.edge import settings_for
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.run_output import counted_as
-from orchestrator_entrypoints.commands.session import with_orchestrator
+from orchestrator_entrypoints.commands.session import with_settings
 from orchestrator_entrypoints.control_answers import is_throttled, reduce_only_sources
 from orchestrator_entrypoints.health import (
     HealthObserver,
@@ -33,16 +40,16 @@ SERVERS_ONLY = frozenset(
 
 
 def check(arguments: argparse.Namespace, console: Console) -> int:
-    """Print both; end with 0 if a run could be made now."""
+    """Print both; end with 0 if a run could be made now. Nothing is made that is not there."""
+    settings = settings_for(arguments)
 
     async def work(orchestrator: Orchestrator) -> ExitCode:
-        settings = orchestrator.settings
         with console.working("asking every part"):
             if settings.embedded:
                 # A new file makes its kill switch when that is first read.
                 await read_shared(orchestrator.ports.kill_switch)
             observation = await HealthObserver(orchestrator).observe()
-        answers = describe(observation, orchestrator)
+        answers = describe(observation, orchestrator, settings)
         reasons = why_not_ready(observation, orchestrator)
         if arguments.json:
             shown = {
@@ -62,7 +69,17 @@ def check(arguments: argparse.Namespace, console: Console) -> int:
             console.line("a run would be refused now" if reasons else "a run can be made now")
         return _code_of(observation, orchestrator, reasons)
 
-    return with_orchestrator(arguments, work)
+    if not _lacks_file(settings):
+        return with_settings(settings, work)
+    with TemporaryDirectory() as directory:
+        # What is asked is what the file would be, made elsewhere and thrown away.
+        return with_settings(evolve(settings, data=str(Path(directory, "orchestrator.db"))), work)
+
+
+def _lacks_file(settings: Settings) -> bool:
+    """Whether embedded parts have no file yet, and could make one."""
+    path = Path(settings.data)
+    return settings.embedded and not path.exists() and os.access(path.parent, os.W_OK | os.X_OK)
 
 
 def _write_settings(console: Console, settings: Settings) -> None:
@@ -90,21 +107,46 @@ def _origin(name: str, settings: Settings) -> str:
     return "(from STRATEGIES)" if is_netted and name == "STRATEGY_ID" else "(default)"
 
 
-def describe(observation: Observation, orchestrator: Orchestrator) -> tuple[tuple[str, str], ...]:
+def describe(
+    observation: Observation, orchestrator: Orchestrator, settings: Settings
+) -> tuple[tuple[str, str], ...]:
     """Return what each part answered, by its name."""
-    settings = orchestrator.settings
-    database = settings.data if settings.embedded else settings.shown()["DATABASE_URL"]
-    return (
+    answers = (
         ("Signal Service", _said(observation.signal_service, ", ".join(settings.signal_services))),
         ("Execution Gateway", _said(observation.gateway, settings.execution_gateway_url)),
         ("safety flags", _flags(observation.flags, orchestrator)),
-        ("run database", _said(observation.database, database)),
+        ("run database", _database(observation, settings)),
         ("kill switch", _switch(observation)),
         ("circuit breaker", _breaker(observation, orchestrator)),
         ("controls", _controls(observation, orchestrator)),
         ("open orders", _open_orders(observation)),
         ("recovery", _recovery(observation)),
     )
+    stores = (observation.database, observation.switch.shared)
+    causes = {each.cause for each in stores if isinstance(each, Problem | Unreadable)}
+    return tuple(_told_once(answers, causes))
+
+
+def _told_once(
+    answers: Iterable[tuple[str, str]], causes: Iterable[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the answers; a store's cause stands in full in the first that it explains."""
+    told: dict[str, str] = {}
+    for name, answer in answers:
+        text = answer
+        for cause in causes:
+            if cause in told:
+                text = text.replace(cause, f"see {told[cause]}")
+            elif cause in text:
+                told[cause] = name
+        yield name, text
+
+
+def _database(observation: Observation, settings: Settings) -> str:
+    if _lacks_file(settings):
+        return f"no file yet: a run, or serve, makes {settings.data}"
+    where = settings.data if settings.embedded else settings.shown()["DATABASE_URL"]
+    return _said(observation.database, where)
 
 
 def _said(problem: Problem | None, where: str) -> str:

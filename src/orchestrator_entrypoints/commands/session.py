@@ -31,6 +31,11 @@ def with_orchestrator(
     settings = settings_for(arguments)
     if only_existing:
         require_data(settings)
+    return with_settings(settings, work)
+
+
+def with_settings(settings: Settings, work: Work[Result]) -> Result:
+    """Wire the service that these settings describe, do the work, give everything back."""
     # A command says what matters in its own words.
     logging.getLogger().addHandler(logging.NullHandler())
     return asyncio.run(_open_and_work(settings, work))
