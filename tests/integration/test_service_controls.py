@@ -1,12 +1,12 @@
 """Differences and controls over real servers: what is sent, what is not, and who lets it go on."""
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,9 @@ class Floor:
     pool: ThreadPoolExecutor = field(factory=ThreadPoolExecutor)
 
     def start(self, **more: str) -> ServiceProcess:
-        environ = {**self.environ, **LEFT_ALONE, **more}
+        # A gateway's thread of its own each: one that waits holds up no other.
+        gateway = self.stack.enter_context(running_peer(self.broker.handle))
+        environ = {**self.environ, "EXECUTION_GATEWAY_URL": gateway.url, **LEFT_ALONE, **more}
         service = self.stack.enter_context(running_service(environ, folder=self.folder))
         if service.get("/ready").status_code != 200:
             assert service.post(DISENGAGE, {"operator": "ann"}).status_code == 200
@@ -87,13 +89,12 @@ def floor(
 ) -> Iterator[Floor]:
     broker = Broker()
     offer(signal_service, SYMBOLS)
-    with running_peer(broker.handle) as server, ExitStack() as stack:
+    with ExitStack() as stack:
         environ = {
             "DATABASE_URL": database_url,
             "REDIS_PORT": str(empty_redis.port),
             "REDIS_HOST": "127.0.0.1",
             "SIGNAL_SERVICE_URL": signal_service.server.url,
-            "EXECUTION_GATEWAY_URL": server.url,
             **PAPER,
         }
         floor = Floor(broker, signal_service, empty_redis, environ, tmp_path, stack)
@@ -248,18 +249,48 @@ def test_a_day_has_one_exposure_whatever_the_rebalances_are_called(floor: Floor)
     assert len(floor.broker.orders) == 4
 
 
-def test_a_days_exposure_holds_for_two_services_at_the_same_moment(floor: Floor) -> None:
+def test_a_days_exposure_holds_for_runs_of_two_services_at_once(floor: Floor) -> None:
     floor.want(AAPL=0.1)
     services = [floor.start(MAX_DAY_GROSS="35000") for _ in range(2)]
-    keys = [f"k{number}" for number in range(8)]
     asked = [
-        floor.pool.submit(services[place % 2].run, "AAPL", rebalance_key=key)
-        for place, key in enumerate(keys)
+        floor.pool.submit(services[place % 2].run, "AAPL", rebalance_key=f"k{place}")
+        for place in range(8)
     ]
     answers = Counter(each.result(30).status_code for each in asked)
     assert answers == {200: 3, 400: 5}
-    worth = sum(Decimal(qty) * 100 for _, _, qty in floor.broker.orders)
-    assert worth == 30_000
+    assert floor.broker.orders == [("AAPL", "buy", 100)] * 3
+
+
+def test_of_two_plans_made_from_one_book_only_one_is_kept(floor: Floor) -> None:
+    floor.broker.hold("AAPL", -1000)
+    floor.want(AAPL=0.1)
+    limits = {"REDUCE_ONLY": "true", "MAX_DAY_GROSS": "15000"}
+    services = [floor.start(**limits) for _ in range(2)]
+    # Each has read the book by then, and neither has committed.
+    floor.broker.meeting = threading.Barrier(2)
+    asked = [
+        floor.pool.submit(service.run, "AAPL", rebalance_key=f"k{place}")
+        for place, service in enumerate(services)
+    ]
+    # The other finds the day spent, or the first one's order on the wire.
+    assert {each.result(30).status_code for each in asked} <= {200, 400}
+    assert floor.broker.orders == [("AAPL", "buy", 100)]
+    assert floor.broker.meeting is None
+
+
+def test_two_services_order_one_difference_once(floor: Floor) -> None:
+    floor.want(AAPL=0.1)
+    services = [floor.start(**DELTA) for _ in range(2)]
+    floor.broker.meeting = threading.Barrier(2)
+    asked = [
+        floor.pool.submit(service.run, "AAPL", rebalance_key=f"k{place}")
+        for place, service in enumerate(services)
+    ]
+    said = {reasons(each.result(30).json())["AAPL"] for each in asked}
+    assert floor.broker.orders == [("AAPL", "buy", 100)]
+    assert None in said
+    # The other came while the order was on the wire, or when it had filled.
+    assert len(said) == 2
 
 
 def test_a_strategy_that_fails_too_often_trades_again_when_it_is_re_armed(floor: Floor) -> None:

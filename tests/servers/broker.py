@@ -19,12 +19,14 @@ class Broker:
         fills: Whether each order fills as it is taken; otherwise `fill` does.
         door: Orders wait here until it is set.
         arrived: Set by the first order.
+        meeting: Where the first who ask for positions wait for each other.
     """
 
     gateway: GatewayPeer = field(factory=GatewayPeer)
     fills: bool = True
     door: threading.Event = field(factory=threading.Event)
     arrived: threading.Event = field(factory=threading.Event)
+    meeting: threading.Barrier | None = None
     _before: Counter[str] = field(factory=Counter, init=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
 
@@ -35,6 +37,10 @@ class Broker:
         if request.method == "POST":
             self.arrived.set()
             assert self.door.wait(20)
+        meeting = self.meeting
+        if meeting is not None and request.path == "/api/v1/positions":
+            meeting.wait(20)
+            self.meeting = None
         with self._lock:
             self.gateway.positions = [
                 {"symbol": symbol, "qty": str(qty)} for symbol, qty in self.positions().items()
