@@ -19,6 +19,7 @@ from tests.servers.peers import (
     ServedSignalService,
     Trick,
     Wire,
+    answer,
 )
 
 Captured = pytest.CaptureFixture[str]
@@ -113,9 +114,35 @@ def test_recovering_by_hand_sends_again_what_the_gateway_does_not_have(
     run = a_run_in_doubt(capsys, peer, LOST)
     let_time_pass(data)
     assert main(["recover"]) == ExitCode.DONE
-    assert f"{run['run_id']}: completed, 1 sent again" in capsys.readouterr().out
+    assert f"run {run['run_id']}: now completed; sent again: 1\n" in capsys.readouterr().out
     first, second = [p for p in peer.posts if p.json()["symbol"] == "AAPL"]
     assert first.body == second.body
+
+
+def test_recovering_by_hand_says_what_was_settled_and_what_is_left(
+    data: Path, peer: GatewayPeer, capsys: Captured
+) -> None:
+    peer.play("MSFT", TAKEN)
+    run = a_run_in_doubt(capsys, peer, LOST)
+    peer.hush(order_id(run), *[answer(500, {"detail": "scripted"})] * 9)
+    let_time_pass(data)
+    assert main(["recover"]) == ExitCode.RUNNING
+    out = capsys.readouterr().out
+    assert f"run {run['run_id']}: still running; settled: 1 accepted; left: 1 in doubt\n" in out
+    assert "1 order open: orchestrator orders open\n" in out
+
+
+def test_recovering_by_hand_does_not_say_that_what_was_held_back_was_sent(
+    data: Path, peer: GatewayPeer, capsys: Captured
+) -> None:
+    run = a_run_in_doubt(capsys, peer, LOST)
+    main(["kill-switch", "engage", "--operator", "ann", "--reason", "lost answers"])
+    let_time_pass(data)
+    capsys.readouterr()
+    assert main(["recover"]) == ExitCode.RUNNING
+    assert capsys.readouterr().out.startswith(
+        f"run {run['run_id']}: still running; due to be sent again: 1; left: 1 in doubt\n"
+    )
 
 
 def test_recovering_by_hand_asks_how_orders_went_on(
@@ -141,7 +168,7 @@ def test_nothing_to_recover_is_said_so(peer: GatewayPeer, capsys: Captured) -> N
     answered(capsys, *RUN)
     assert main(["recover"]) == ExitCode.DONE
     out = capsys.readouterr().out
-    assert out == "0 runs recovered\n0 orders asked about: 0 ended, 0 shares filled\n"
+    assert out == "no run was due\n0 orders asked about: 0 ended, 0 shares filled\n"
     assert main(["orders", "open"]) == ExitCode.DONE
     assert capsys.readouterr().out == "no open orders\n"
 
@@ -152,7 +179,9 @@ def an_unresolved_order(data: Path, peer: GatewayPeer, capsys: Captured) -> dict
     let_time_pass(data, claimed_ago=1000)
     capsys.readouterr()
     assert main(["recover"]) == ExitCode.RUNNING
-    assert f"{order_id(run)} waits for an operator: " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"run {run['run_id']}: still running; left: 1 for an operator\n" in out
+    assert f"{order_id(run)} waits for an operator: " in out
     return run
 
 

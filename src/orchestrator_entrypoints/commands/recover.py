@@ -2,11 +2,15 @@
 
 import argparse
 from collections import Counter
+from collections.abc import Mapping
 from decimal import Decimal
 
 from attrs import define, field
 
+from orchestrator_core.lifecycle import OPEN, OrderState, RunStatus
+from orchestrator_core.orders import Order
 from orchestrator_core.recovery import Recovered
+from orchestrator_core.resolving import RESOLVABLE
 from orchestrator_core.tracking import Round
 from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
@@ -15,6 +19,8 @@ from orchestrator_entrypoints.commands.session import stop_at_signals, with_orch
 from orchestrator_entrypoints.follower import Follower
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.recoverer import Recoverer
+
+IN_DOUBT = "in doubt"
 
 
 @define
@@ -67,6 +73,7 @@ def _as_json(done: _Pass) -> dict[str, object]:
                 "status": str(each.run.status),
                 "settled": _settled(each),
                 "resent": each.resent,
+                "left": _left(each),
                 "unresolved": [order.client_order_id for order in each.unresolved],
                 "lost": each.lost,
             }
@@ -90,10 +97,28 @@ def _settled(recovered: Recovered) -> dict[str, int]:
     return dict(sorted(Counter(str(each.state) for each in recovered.settled).items()))
 
 
+def _left(recovered: Recovered) -> dict[str, int]:
+    """Return how many orders of a run are still open, by what they wait for."""
+    waits = (_wait_of(order) for order in recovered.run.orders or ())
+    return dict(sorted(Counter(wait for wait in waits if wait is not None).items()))
+
+
+def _wait_of(order: Order) -> str | None:
+    state = order.standing.state
+    if order.owner is not None:
+        return "with another run" if state in OPEN else None
+    if state in RESOLVABLE:
+        return "for an operator"
+    if state is OrderState.PLANNED:
+        return "not sent yet"
+    return IN_DOUBT if state in OPEN else None
+
+
 def _write(console: Console, done: _Pass, open_orders: int) -> None:
-    console.line(f"{counted_as(len(done.recovered), 'run')} recovered")
+    if not done.recovered:
+        console.line("no run was due")
     for each in done.recovered:
-        console.line(f"  {each.run.run_id}: {each.run.status}{_deeds(each)}")
+        console.line(f"run {each.run.run_id}: {_deeds(each)}")
         for order in each.unresolved:
             console.line(f"    {order.client_order_id} waits for an operator: {order.reason}")
     looked = sum(found.looked for found in done.followed)
@@ -113,9 +138,22 @@ def _write(console: Console, done: _Pass, open_orders: int) -> None:
 
 
 def _deeds(recovered: Recovered) -> str:
+    """Say how a run stands now: what was settled, what was sent, and what is left."""
     if recovered.lost:
-        return ", taken over by another replica"
-    deeds = [f"{count} found {state}" for state, count in _settled(recovered).items()]
+        return "another replica took it over meanwhile"
+    status, left = recovered.run.status, _left(recovered)
+    said = [f"still {status}" if status is RunStatus.RUNNING else f"now {status}"]
+    settled = {word: n for word, n in _settled(recovered).items() if word not in RESOLVABLE}
+    if settled:
+        said.append(f"settled: {_listed(settled)}")
     if recovered.resent:
-        deeds.append(f"{recovered.resent} sent again")
-    return f", {', '.join(deeds)}" if deeds else ""
+        # Whatever held a second sending back left the order in doubt.
+        due = "due to be sent again" if IN_DOUBT in left else "sent again"
+        said.append(f"{due}: {recovered.resent}")
+    if left:
+        said.append(f"left: {_listed(left)}")
+    return "; ".join(said)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in counts.items())
