@@ -203,6 +203,9 @@ async def test_a_change_recorded_though_the_shared_state_could_not_be_stamped_sa
     stage.faulty_switch.works()
     assert (await stage.client.get(CONTROLS)).json()["reduce_only"] is True
     assert (await stage.run()).status_code == 503
+    assert (await stage.disengage()).status_code == 200
+    [mapping] = (await stage.run("AAPL")).json()["mappings"]
+    assert mapping["skip_reason"].startswith("denied: REDUCE_ONLY ")
 
 
 @pytest.mark.parametrize(
