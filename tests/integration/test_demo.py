@@ -22,7 +22,7 @@ from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.demo.client import ServiceClient
 from orchestrator_entrypoints.demo.ledger import Ledger
 from orchestrator_entrypoints.demo.peers import PAPER, running_peers
-from orchestrator_entrypoints.demo.run import Place, settings_of
+from orchestrator_entrypoints.demo.run import Place, as_typed, settings_of
 from orchestrator_entrypoints.demo.servers import serving
 from orchestrator_entrypoints.demo.story import Stage, StoryFailure, tell
 from orchestrator_entrypoints.wiring import put_embedded_prices, wire
@@ -103,24 +103,56 @@ def test_each_demo_is_a_rebalance_of_its_own(shown_twice: tuple[Path, list[str],
     assert len({key[1] for key in keys if key is not None}) == 2
 
 
-def test_the_lines_it_ends_with_show_what_it_left(
+def pasted(line: str, folder: Path) -> str:
+    """Return what a line prints that is pasted into a shell there."""
+    done = subprocess.run(  # noqa: S602 - what the demo itself printed
+        line,
+        shell=True,
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_the_lines_it_ends_with_show_what_it_left_when_pasted(
     shown_twice: tuple[Path, list[str], float],
 ) -> None:
     folder, outputs, _ = shown_twice
-    hints = re.findall(r"^  orchestrator (.*)$", outputs[0], re.MULTILINE)
-    assert len(hints) == 2
-    listing = orchestrator(*hints[0].split(), cwd=folder)
-    assert listing.returncode == 0
+    lines = outputs[0].partition("What it left:\n")[2].splitlines()
+    listing, shown, replayed, history = (pasted(line, folder) for line in lines)
     # Three runs each; the refused one was not stored.
-    assert listing.stdout.count("completed") == 6
-    history = orchestrator(*hints[1].split(), cwd=folder)
-    assert history.stdout.count(" ENGAGED") == 2
-    assert history.stdout.count(" DISENGAGED") >= 2
-    ordered = re.search(r"^run ([0-9a-f-]{36})", outputs[0], re.MULTILINE)
-    assert ordered is not None
-    data = hints[0].rpartition(" ")[2]
-    shown = orchestrator("runs", "show", ordered[1], "--data", data, cwd=folder)
-    assert shown.stdout.count(" accepted") == 11
+    assert listing.count("completed") == 6
+    assert shown.count(" accepted") == 11
+    assert shown.count("target notional") == 10
+    assert "6 runs replayed, 52 decisions: 6 equal\n" in replayed
+    assert history.count(" ENGAGED") == 2
+    assert history.count(" DISENGAGED") >= 2
+
+
+def test_its_last_lines_start_the_program_as_it_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "bin of mine" / "orchestrator"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert as_typed("bin of mine/orchestrator") == "'bin of mine/orchestrator'"
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert as_typed(str(script)) == "orchestrator"
+    assert as_typed("/elsewhere/orchestrator") == "/elsewhere/orchestrator"
+
+
+def test_data_in_a_folder_with_a_blank_can_be_pasted(tmp_path: Path) -> None:
+    done = orchestrator("demo", "--directory", "my demo", cwd=tmp_path)
+    first = done.stdout.partition("What it left:\n")[2].splitlines()[0]
+    assert first.endswith("--data 'my demo/orchestrator.db'")
+    assert pasted(first, tmp_path).count("completed") == 3
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -60,10 +63,10 @@ def run_demo(directory: Path, *, keep: bool, console: Console) -> ExitCode:
             with serving([create_app(wire(settings))], ports=[0]) as (url,):
                 _introduce(console, url, place, peers)
                 with ServiceClient(url) as service:
-                    tell(_stage(console, service, peers))
+                    first_run = tell(_stage(console, service, peers))
                 console.line()
                 console.line(f"Shown in {monotonic() - began:.1f} s.")
-                _say_where_to_look(console, place)
+                _say_where_to_look(console, place, first_run)
                 if keep:
                     _keep_up(console, url, settings, peers)
     except (StoryFailure, ServerFailure) as failure:
@@ -126,10 +129,30 @@ def _introduce(console: Console, url: str, place: Place, peers: Peers) -> None:
     )
 
 
-def _say_where_to_look(console: Console, place: Place) -> None:
+def _say_where_to_look(console: Console, place: Place, run_id: str) -> None:
+    program, data = as_typed(sys.argv[0]), shlex.quote(str(place.data))
     console.line("Each demo is a rebalance of its own, so it orders anew. What it left:")
-    console.line(f"  orchestrator runs list --data {place.data}")
-    console.line(f"  orchestrator kill-switch history --data {place.data}")
+    for command in (
+        "runs list",
+        f"runs show {run_id} --explain",
+        "replay --all",
+        "kill-switch history",
+    ):
+        console.line(f"  {program} {command} --data {data}")
+
+
+def as_typed(started_as: str) -> str:
+    """Return what starts this program once more from a shell in this directory.
+
+    Args:
+        started_as: What the interpreter says it was started by: a script, or a package's main file.
+    """
+    script = Path(started_as)
+    if script.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m {script.parent.name}"
+    found = shutil.which(script.name)
+    is_on_path = found is not None and script.exists() and script.samefile(found)
+    return script.name if is_on_path else shlex.quote(started_as)
 
 
 def _keep_up(console: Console, url: str, settings: Settings, peers: Peers) -> None:

@@ -47,8 +47,8 @@ class Stage:
     rebalance_key: str
 
 
-def tell(stage: Stage) -> None:
-    """Tell the whole story.
+def tell(stage: Stage) -> str:
+    """Tell the whole story; return the id of its first run.
 
     Raises:
         StoryFailure: Something came out otherwise than it should.
@@ -57,6 +57,7 @@ def tell(stage: Stage) -> None:
     _halt(stage)
     _repeat(stage, first)
     _lose_an_answer(stage)
+    return str(first["run_id"])
 
 
 def _trade(stage: Stage) -> dict[str, Any]:
