@@ -14,6 +14,8 @@ LEASE_MARGIN_SECONDS = 5.0
 # The gateway asks its broker up to three times, with pauses: an order may come to be long after our
 # own time-out. Until then the gateway's silence says nothing.
 LATE_ORDER_SECONDS = 30.0
+# Two looks at each open order and one at the positions, each with a deadline of five seconds.
+ACCOUNT_SECONDS = 15.0
 
 
 @frozen
@@ -90,8 +92,8 @@ def _rules_of_times(settings: "Settings") -> tuple[Rule, ...]:
             settings.lease_seconds >= decision,
             ("LEASE_SECONDS", "SIGNAL_SERVICE_TIMEOUT_SECONDS"),
             f"expected at least {decision:g}, which is SIGNAL_SERVICE_TIMEOUT_SECONDS + "
-            f"{LEASE_MARGIN_SECONDS:g}: else another replica abandons a run that awaits its "
-            "signals",
+            f"{decision - settings.signal_service_timeout_seconds:g}: else another replica "
+            "abandons a run that awaits its signals",
         ),
         Rule(
             settings.unresolved_after_seconds >= late,
@@ -130,7 +132,9 @@ def longest_wave_seconds(settings: "Settings") -> float:
 
 def longest_decision_seconds(settings: "Settings") -> float:
     """Return how long a run may be silent between its opening and its plan."""
-    return settings.signal_service_timeout_seconds + LEASE_MARGIN_SECONDS
+    reads_account = settings.sizing_mode is SizingMode.DELTA or settings.reduce_only
+    account = ACCOUNT_SECONDS if reads_account else 0.0
+    return settings.signal_service_timeout_seconds + account + LEASE_MARGIN_SECONDS
 
 
 def latest_order_seconds(settings: "Settings") -> float:

@@ -134,6 +134,8 @@ def test_a_peers_address_loses_the_slash_at_its_end() -> None:
         ({"LEASE_SECONDS": "10"}, "LEASE_SECONDS"),
         ({"GATEWAY_TIMEOUT_SECONDS": "80"}, "LEASE_SECONDS"),
         ({"SIGNAL_SERVICE_TIMEOUT_SECONDS": "56"}, "LEASE_SECONDS"),
+        ({"SIGNAL_SERVICE_TIMEOUT_SECONDS": "41", "SIZING_MODE": "delta"}, "LEASE_SECONDS"),
+        ({"SIGNAL_SERVICE_TIMEOUT_SECONDS": "41", "REDUCE_ONLY": "true"}, "LEASE_SECONDS"),
         ({"UNRESOLVED_AFTER_SECONDS": "49"}, "UNRESOLVED_AFTER_SECONDS"),
     ],
 )
@@ -153,6 +155,12 @@ def test_a_lease_outlasts_the_longest_silence_by_default() -> None:
     settings = read_settings({})
     assert settings.lease_seconds >= longest_wave_seconds(settings)
     assert settings.lease_seconds >= longest_decision_seconds(settings)
+
+
+def test_reading_the_account_takes_its_time_too() -> None:
+    settings = read_settings({"SIZING_MODE": "delta", "SIGNAL_SERVICE_TIMEOUT_SECONDS": "40"})
+    assert settings.lease_seconds == longest_decision_seconds(settings)
+    assert longest_decision_seconds(read_settings({})) == 35
 
 
 def test_an_order_is_left_to_an_operator_only_when_it_can_no_longer_come_to_be() -> None:
