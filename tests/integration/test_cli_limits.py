@@ -145,7 +145,7 @@ def test_a_difference_is_ordered_once_and_shown(
     more = peers.ledger.positions()[Symbol("KO")] - held[Symbol("KO")]
     assert more != 0
     assert line[5:9] == [
-        *(f"{held[Symbol('KO')]:,}", "+0", f"{more:+,}", f"{abs(more):,}"),
+        *(f"{held[Symbol('KO')]:,}", "0", f"{more:+,}", f"{abs(more):,}"),
     ]
     assert " allocated of " in shown
     assert len(peers.ledger.orders) == 5

@@ -214,6 +214,11 @@ def money(amount: Decimal) -> str:
     return f"{amount:,.0f}"
 
 
+def signed(shares: Decimal) -> str:
+    """Return shares with their sign; 0 has none."""
+    return f"{shares:+,}" if shares else "0"
+
+
 # What a line shows of the way to an order, and how; of a difference, more.
 _FIGURES: dict[str, Figure] = {
     "target": (StepName.TARGET_NOTIONAL, money),
@@ -222,6 +227,6 @@ _FIGURES: dict[str, Figure] = {
 }
 _DIFFERENCES: dict[str, Figure] = {
     "position": (StepName.POSITION, "{:,}".format),
-    "on order": (StepName.ON_ORDER, "{:+,}".format),
-    "delta": (StepName.DELTA, "{:+,}".format),
+    "on order": (StepName.ON_ORDER, signed),
+    "delta": (StepName.DELTA, signed),
 }
