@@ -118,8 +118,11 @@ async def test_a_mapping_tells_its_leg_and_the_price_it_was_sized_with(stage: St
     assert shown["mappings"] == made["mappings"]
 
 
-async def test_a_run_that_explains_itself_tells_how_near_it_came(stage: Stage) -> None:
-    body = {"symbols": ["AAPL", "MSFT"], "capital": "100050"}
+@pytest.mark.parametrize("is_dry", [False, True])
+async def test_a_run_that_explains_itself_tells_how_near_it_comes(
+    stage: Stage, is_dry: bool
+) -> None:
+    body = {"symbols": ["AAPL", "MSFT"], "capital": "100050", "dry_run": is_dry}
     made = (await stage.client.post(RUN, json=body, params={"explain": "true"})).json()
     allocation = {name: Decimal(value) for name, value in made["allocation"].items()}
     assert allocation["investable"] == 100_050
