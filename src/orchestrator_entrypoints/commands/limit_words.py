@@ -5,7 +5,6 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
-from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import SessionRule
 from orchestrator_core.money import ZERO, parse_money
 from orchestrator_core.tightening import AMOUNTS, COUNTS, SWITCHES
@@ -49,16 +48,12 @@ def seconds(text: str) -> float:
     return value
 
 
-def _symbols(text: str) -> frozenset[Symbol]:
-    return parse_symbol_list(text)
-
-
 LIMIT_READERS: Mapping[str, Callable[[str], Any]] = {
     **dict.fromkeys(COUNTS, whole),
     **dict.fromkeys(AMOUNTS, parse_money),
     **dict.fromkeys(SWITCHES, truth),
-    "restricted_symbols": _symbols,
-    "allowed_symbols": _symbols,
+    "restricted_symbols": parse_symbol_list,
+    "allowed_symbols": parse_symbol_list,
     "market_session": one_of(SessionRule, str.lower),
     "max_price_age_seconds": seconds,
 }
