@@ -8,7 +8,7 @@ from orchestrator_core.commits import PlanRecord, RunOpening, TakenRun
 from orchestrator_core.identifiers import ClientOrderId
 from orchestrator_core.lifecycle import OrderState, advance
 from orchestrator_core.model import OrderIntent
-from orchestrator_core.orders import Order, Settlement, settle
+from orchestrator_core.orders import Order, Settlement, order_of, settle
 from orchestrator_core.runs import Run
 
 
@@ -73,7 +73,7 @@ class RunBook:
         for decision in record.plan.decisions:
             if decision.intent is not None and decision.is_to_be_sent:
                 id_ = decision.intent.client_order_id
-                self._orders[id_] = Order(decision.signal, OrderState.PLANNED, decision.intent)
+                self._orders[id_] = order_of(decision)
 
     def find_stored(self, stored: tuple[Order, ...]) -> None:
         """Take in the orders as the plan's commit left them: some may be adopted."""

@@ -110,7 +110,9 @@ def _change(snapshot: Snapshot, changes: Changes) -> Snapshot:
 
 def _weigh(signal: Signal, changes: Changes) -> Signal:
     weight = changes.weights.get(signal.symbol)
-    return signal if weight is None else evolve(signal, target_weight=weight)
+    if weight is None:
+        return signal
+    return evolve(signal, target_weight=weight, contributions=())
 
 
 def _quotes(snapshot: Snapshot, changes: Changes) -> tuple[Quote | NoQuote, ...]:

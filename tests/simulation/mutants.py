@@ -70,8 +70,44 @@ MUTANTS = (
         (
             Change(
                 f"{CORE}/planning.py",
-                "client_order_id=decision.client_order_id(symbol),",
-                "client_order_id=decision.client_order_id(symbol, leg=sizing.shares),",
+                "client_order_id=decision.client_order_id(symbol, leg=leg),",
+                "client_order_id=decision.client_order_id(symbol, leg=shares),",
+            ),
+        ),
+    ),
+    Mutant(
+        "book_not_checked",
+        "two plans never spend the same difference",
+        "two rebalances at once",
+        (
+            Change(
+                f"{MEMORY}/runs.py",
+                "if self._books.version(strategy_id) != record.book_version:",
+                "if False:",
+            ),
+        ),
+    ),
+    Mutant(
+        "open_orders_uncounted",
+        "what is on order already is not ordered again",
+        "rebalanced",
+        (
+            Change(
+                f"{CORE}/differences.py",
+                "    now = held + on_order\n",
+                "    now = held\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "unsettled_ignored",
+        "nothing is decided on a symbol of which an order's fate is not known",
+        "rebalanced",
+        (
+            Change(
+                f"{CORE}/holdings.py",
+                "        return self._unsettled.get(symbol)\n",
+                "        return None\n",
             ),
         ),
     ),

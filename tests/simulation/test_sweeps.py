@@ -21,6 +21,7 @@ CALLS = (
     *(("orders", operation) for operation in ("submit", "look_up", "cancel", "safety_flags")),
     ("signals", "fetch"),
     ("prices", "quotes"),
+    ("positions", "positions"),
     *(
         ("runs", operation)
         for operation in (
@@ -34,6 +35,8 @@ CALLS = (
             "take_followed",
             "record_news",
             "live_orders",
+            "read_controls",
+            "read_book",
             "read_latch",
             "swap_latch",
         )

@@ -4,17 +4,17 @@ A violation is kept, not raised: the core must not be able to swallow it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from orchestrator_adapters.memory.orders import LedgerEntry, MemoryOrderSink
 from orchestrator_adapters.simulation.loop import Actor, Call, Loop
-from orchestrator_adapters.simulation.stores import SimulatedRuns
+from orchestrator_adapters.simulation.stores import LedgerPositions, SimulatedRuns
 from orchestrator_core.commits import ClaimAnswer, PlanCommit
 from orchestrator_core.engaging import EngageAnswer
 from orchestrator_core.errors import OrchestratorError
-from orchestrator_core.identifiers import ClientOrderId, RunId
+from orchestrator_core.identifiers import ClientOrderId, RunId, Symbol
 from orchestrator_core.kill_switch import KillSwitchState, SwitchState
 from orchestrator_core.lifecycle import HOLDS_ID, OPEN, OrderState, RunStatus, run_status
 from orchestrator_core.model import OrderIntent
@@ -30,11 +30,27 @@ FINAL = frozenset(
 )
 
 
+@frozen
+class Reach:
+    """How far an account may come.
+
+    Attributes:
+        account: What is held, and may still be filled.
+        ends: The shares of each symbol at first, and those wanted at most; below zero when short.
+        drift: Shares that a moving price may take off again.
+    """
+
+    account: LedgerPositions
+    ends: Mapping[Symbol, tuple[int, int]]
+    drift: int
+
+
 @define
 class Checker:
     """Watches one world.
 
     Attributes:
+        reach: How far the account may come; None where nobody counts.
         violations: What was broken, in words.
         on_the_way: Orders that have left and not arrived.
         fence: Epoch of the latest engagement that answered that it had drained.
@@ -43,6 +59,7 @@ class Checker:
     loop: Loop
     runs: SimulatedRuns
     gateway: MemoryOrderSink
+    reach: Reach | None = None
     violations: list[str] = field(factory=list, init=False)
     on_the_way: list[ClientOrderId] = field(factory=list, init=False)
     fence: int | None = field(default=None, init=False)
@@ -100,12 +117,27 @@ class Checker:
                 self._find(f"order {entry.intent.symbol} is at the gateway and in no row")
                 continue
             run, _ = row
-            decided[
-                run.strategy_id, run.as_of_date, run.request.rebalance_key, entry.intent.symbol
-            ] += 1
+            intent = entry.intent
+            key = run.request.rebalance_key
+            decided[run.strategy_id, run.as_of_date, key, intent.symbol, intent.leg] += 1
         for decision, placed in decided.items():
             if placed > 1:
                 self._find(f"{placed} orders for one decision: {decision}")
+        if self.reach is not None:
+            self._see_account(self.reach)
+
+    def _see_account(self, reach: Reach) -> None:
+        """Judge what all orders come to: never more than was wanted."""
+        for symbol, qty in reach.account.reach().items():
+            first, wanted = reach.ends.get(symbol, (0, 0))
+            if not min(first, wanted) <= qty <= max(first, wanted):
+                self._find(f"{symbol} comes to {qty}, from {first} to {wanted} was wanted")
+        for id_, entry in self.gateway.ledger.items():
+            intent = entry.intent
+            first, wanted = reach.ends.get(intent.symbol, (0, 0))
+            is_away = (intent.signed_qty > 0) is not (wanted > first)
+            if id_ not in reach.account.past and is_away and intent.qty > reach.drift:
+                self._find(f"{intent.signed_qty} of {intent.symbol} leads away from {wanted}")
 
     def see_engaged(self, answer: EngageAnswer) -> None:
         """Judge what an operator was told; from now on nothing may leave, if it had drained."""

@@ -84,6 +84,7 @@ WRITES = {
             "take_followed",
             "record_news",
             "swap_latch",
+            "add_control_event",
         }
     ),
     "kill_switch": frozenset({"engage", "disengage", "stamp"}),

@@ -1,6 +1,7 @@
 """Worlds to begin from: who asks whom for what, and when."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from attrs import evolve
 
@@ -8,6 +9,7 @@ from orchestrator_adapters.memory.orders import Behaviour
 from orchestrator_adapters.simulation.loop import Actor
 from orchestrator_adapters.simulation.world import POLICY, World
 from orchestrator_core.identifiers import Symbol
+from orchestrator_core.sizing import SizingMode, SizingRules
 
 Scenario = Callable[[], World]
 
@@ -15,6 +17,9 @@ Scenario = Callable[[], World]
 TWO_SIDES = {"A": -0.2, "B": 0.2}
 # A run that adopted orders does not wait for their owners: a client asks again.
 BRIEF_SECONDS = 0.05
+# A is to be turned from long to short.
+HELD = {"A": 50, "B": 20}
+DIFFERENCES = evolve(POLICY, sizing=SizingRules(mode=SizingMode.DELTA), leg_wait_seconds=2.0)
 IMPATIENT = evolve(POLICY, owner_wait_seconds=0.0)
 
 
@@ -80,6 +85,20 @@ def stopped_and_released() -> World:
     return world
 
 
+def rebalanced() -> World:
+    """Return a world of differences: a flip, then rebalances while orders are open, and later."""
+    world = World(weights=TWO_SIDES, policy=DIFFERENCES, held=HELD)
+    world.ask(world.start_replica(), rebalance_key="first")
+    world.start_replica()
+    for seconds, key in ((0.9, "second"), (30.0, "third"), (90.0, "fourth")):
+        world.loop.later(seconds, partial(_rebalance, world, key))
+    return world
+
+
+def _rebalance(world: World, key: str) -> None:
+    world.ask(world.living(), rebalance_key=key)
+
+
 def _release(world: World) -> None:
     world.disengage(world.living())
 
@@ -99,6 +118,7 @@ SWEPT: Mapping[str, Scenario] = {
     "adopting": adopting,
     "engaged": engaged,
     "stopped and released": stopped_and_released,
+    "rebalanced": rebalanced,
 }
 
 
@@ -155,12 +175,22 @@ def a_dead_sender() -> World:
     return world
 
 
+def two_rebalances() -> World:
+    """Return a world in which two replicas are asked for the same difference under two names."""
+    policy = evolve(DIFFERENCES, owner_wait_seconds=0.0)
+    world = World(weights={"B": 0.2}, policy=policy, held={"B": 20})
+    for key, replica in (("first", world.start_replica()), ("second", world.start_replica())):
+        world.ask(replica, rebalance_key=key)
+    return world
+
+
 INTERLEAVED: Mapping[str, Scenario] = {
     "two replicas on one decision": two_runs,
     "the same, and an engage": two_runs_and_an_engage,
     "a run and two operators": a_run_and_two_operators,
     "an engage and a disengage": an_engage_and_a_disengage,
     "a dead sender, two takers and an engage": a_dead_sender,
+    "two rebalances at once": two_rebalances,
 }
 
 

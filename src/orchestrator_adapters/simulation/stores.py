@@ -1,18 +1,20 @@
 """The shared stores of a simulated world, with what a real one may do to its users."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from attrs import define, field
 
 from orchestrator_adapters.memory.kill_switch import MemoryKillSwitch
+from orchestrator_adapters.memory.orders import LedgerEntry, MemoryOrderSink
 from orchestrator_adapters.memory.runs import MemoryRunRepository
 from orchestrator_adapters.simulation.loop import Loop
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
 from orchestrator_core.kill_switch import Latch
 from orchestrator_core.lifecycle import OrderState
-from orchestrator_core.model import NoQuote, OrderReport, Quote
+from orchestrator_core.model import NoQuote, OrderReport, Position, Quote, Side
 from orchestrator_core.runs import Run
+from orchestrator_core.tracking import has_ended
 
 PRICE = Decimal(100)
 TICK = Decimal("0.37")
@@ -30,6 +32,41 @@ class MovingPrices:
         price = PRICE + TICK * self._asked
         now = self.loop.time_of_day()
         return {symbol: Quote(symbol, price, now, "simulation") for symbol in symbols}
+
+
+@define
+class LedgerPositions:
+    """An account: what it held at first, and what the gateway's orders have filled since.
+
+    Attributes:
+        held: Shares at first, by symbol.
+        past: Orders whose fills are in those.
+    """
+
+    gateway: MemoryOrderSink
+    held: Mapping[str, int]
+    past: set[ClientOrderId] = field(factory=set, init=False)
+
+    async def positions(self) -> Mapping[Symbol, Position]:
+        held = self._held_with(lambda entry: int(entry.report.filled_qty))
+        return {symbol: Position(symbol, qty) for symbol, qty in held.items() if qty}
+
+    def reach(self) -> Mapping[Symbol, int]:
+        """Return what would be held if all that is open filled."""
+        return self._held_with(
+            lambda entry: (
+                int(entry.report.filled_qty) if has_ended(entry.report.status) else entry.intent.qty
+            )
+        )
+
+    def _held_with(self, qty_of: Callable[[LedgerEntry], int]) -> dict[Symbol, int]:
+        held = {Symbol(symbol): qty for symbol, qty in self.held.items()}
+        for id_, entry in self.gateway.ledger.items():
+            if id_ not in self.past:
+                qty, symbol = qty_of(entry), entry.intent.symbol
+                signed = qty if entry.intent.side is Side.BUY else -qty
+                held[symbol] = held.get(symbol, 0) + signed
+        return held
 
 
 class SimulatedRuns(MemoryRunRepository):
@@ -80,7 +117,7 @@ class SimulatedRuns(MemoryRunRepository):
             )
             for stored in self._runs
         )
-        return repr((self._latch, list(runs), self._following.orders))
+        return repr((self._latch, list(runs), self._following.orders, self._books))
 
 
 @define

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from orchestrator_adapters.memory.orders import PAPER, MemoryOrderSink
 from orchestrator_adapters.memory.signals import MemorySignalSource
 from orchestrator_adapters.simulation import people
-from orchestrator_adapters.simulation.checker import Checker, waits_only_for
+from orchestrator_adapters.simulation.checker import Checker, Reach, waits_only_for
 from orchestrator_adapters.simulation.faults import FaultKind
 from orchestrator_adapters.simulation.interposed import (
     ECHO_SECONDS,
@@ -22,7 +22,13 @@ from orchestrator_adapters.simulation.interposed import (
     interposed,
 )
 from orchestrator_adapters.simulation.loop import Actor, Call, Loop, Process, ProcessClock
-from orchestrator_adapters.simulation.stores import PRICE, MovingPrices, SharedStore, SimulatedRuns
+from orchestrator_adapters.simulation.stores import (
+    PRICE,
+    LedgerPositions,
+    MovingPrices,
+    SharedStore,
+    SimulatedRuns,
+)
 from orchestrator_core.commits import IdempotencyKey
 from orchestrator_core.driver import run_sync
 from orchestrator_core.engaging import disengage, engage, initialise
@@ -36,6 +42,7 @@ from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import RunPorts
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.resolving import RESOLVABLE, Resolution, resolve_order
+from orchestrator_core.sizing import SizingRules
 from orchestrator_core.workflow import execute_run
 
 START = datetime(2026, 3, 2, 15, tzinfo=UTC)
@@ -69,6 +76,7 @@ RESTART_SECONDS = 5.0
 # Recovery's first round comes just after a lease given at the start has ended.
 REST_SECONDS = 21.0
 FILL_SECONDS = 0.5
+DRIFT_SHARES = 30
 ENGAGE_WAIT_SECONDS = 3.0
 
 _PORTS_DOWN = {
@@ -103,6 +111,7 @@ class World:
         policy: RunPolicy = POLICY,
         engage_wait_seconds: float = ENGAGE_WAIT_SECONDS,
         fills: bool = True,
+        held: Mapping[str, int] | None = None,
     ) -> None:
         """Lay out the desk; no replica is started yet.
 
@@ -111,6 +120,7 @@ class World:
             policy: How every replica runs.
             engage_wait_seconds: How long an engagement waits for what is on the wire.
             fills: Whether orders fill; else they stand until they are canceled.
+            held: Shares of each symbol at first; None where nothing depends on them.
         """
         self.loop = Loop(START, on_kill=self._bury)
         self.policy = policy
@@ -121,12 +131,24 @@ class World:
         self.shared = SharedStore()
         self.gateway = MemoryOrderSink(flags=PAPER)
         self.prices = MovingPrices(self.loop)
-        self.checker = Checker(self.loop, self.runs, self.gateway)
+        self.account = None if held is None else LedgerPositions(self.gateway, held)
+        self.checker = Checker(self.loop, self.runs, self.gateway, self._reach_of())
         self.asked: list[Actor] = []
         self.replicas: list[Replica] = []
         self._down_until: dict[str, float] = {}
         self._names = 0
         self._lay_the_past()
+
+    def _reach_of(self) -> Reach | None:
+        """Return what the account may come to: from what is held, to the targets at most."""
+        if self.account is None:
+            return None
+        shares = float(CAPITAL / PRICE)
+        ends = {
+            Symbol(symbol): (self.account.held.get(symbol, 0), int(weight * shares))
+            for symbol, weight in self.weights.items()
+        }
+        return Reach(self.account, ends, DRIFT_SHARES)
 
     # Replicas
 
@@ -152,6 +174,9 @@ class World:
             kill_switch=interposed(self.shared.switch, "kill_switch", boundary),
             clock=ProcessClock(self.loop, process),
             together=InTurn(),
+            positions=None
+            if self.account is None
+            else interposed(self.account, "positions", boundary),
         )
 
     def _batch_for(self, request: RunRequest) -> SignalBatch:
@@ -318,8 +343,11 @@ class World:
         run_sync(disengage(after, kill_switch=switch, runs=runs))
         request = a_request(self.weights, as_of_date=TODAY - timedelta(days=1))
         run_id = RunId(UUID(int=0))
-        run_sync(execute_run(request, run_id=run_id, ports=ports, policy=self.policy))
+        policy = evolve(self.policy, sizing=SizingRules())
+        run_sync(execute_run(request, run_id=run_id, ports=ports, policy=policy))
         self._fill()
+        if self.account is not None:
+            self.account.past.update(self.gateway.ledger)
 
     def _plain_ports(self) -> RunPorts:
         """Return ports without boundaries: nothing goes wrong there, and no time passes."""
@@ -330,6 +358,7 @@ class World:
             runs=self.runs,
             kill_switch=self.shared.switch,
             clock=ProcessClock(self.loop, Process("outside")),
+            positions=self.account,
         )
 
     def fingerprint(self) -> str:
