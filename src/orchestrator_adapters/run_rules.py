@@ -71,6 +71,17 @@ def close(run: Run, *, failure: RunFailure | None, at: datetime) -> Run:
     return evolve(left, completed_at=None if left.status is RunStatus.RUNNING else at)
 
 
+def frees_key_of_adopter(run: Run) -> bool:
+    """Whether a run that ended with its owners failed without an order of its own ever claimed.
+
+    What was not placed, or halted, may have been claimed before: its key stays.
+    """
+    never_sent = {OrderState.SKIPPED, OrderState.DENIED}
+    return run.status is RunStatus.FAILED and all(
+        order.owner is not None or order.state in never_sent for order in run.orders or ()
+    )
+
+
 def taken_over(order: Order) -> Order:
     """Return an order that was SENDING as another holder of its run finds it."""
     return evolve(order, state=advance(order.state, OrderState.UNKNOWN), reason=TAKEN_OVER)

@@ -23,7 +23,7 @@ from orchestrator_adapters.conformance.run_cases import (
     stored,
 )
 from orchestrator_adapters.conformance.run_stage import RunStage, taken_over
-from orchestrator_core.commits import RunClosing, RunOpening
+from orchestrator_core.commits import EarlierRun, Lease, RunClosing, RunOpening
 from orchestrator_core.errors import IllegalTransition, LeaseLost
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
 from orchestrator_core.lifecycle import OrderState, RunStatus
@@ -197,6 +197,21 @@ class AdopterCases:
         run = await stored(stage.runs, adopter.run_id)
         assert (run.status, run.completed_at) == (status, LATER)
         assert await listed(stage, run) == _summary(run)
+
+    @pytest.mark.parametrize(
+        ("state", "freed"), [(S.NOT_PLACED, True), (S.REJECTED, True), (S.ACCEPTED, False)]
+    )
+    async def test_an_adopting_run_that_fails_with_its_owner_frees_its_key(
+        self, stage: RunStage, state: OrderState, *, freed: bool
+    ) -> None:
+        await let_trade(stage.runs)
+        owner = await started(stage.runs, claims=True)
+        adopter = await started(stage.runs, opening=an_opening(key="k"))
+        await stage.runs.close_run(adopter.lease, a_closing(frees_key=True))
+        await stage.runs.close_run(owner.lease, a_closing(*outcomes_of(owner, [state])))
+        again = await stage.runs.open_run(an_opening(key="k"))
+        assert isinstance(again, Lease) is freed
+        assert freed or again == EarlierRun(adopter.run_id)
 
     async def test_an_adopter_of_what_is_settled_ends_at_once(self, stage: RunStage) -> None:
         await let_trade(stage.runs)

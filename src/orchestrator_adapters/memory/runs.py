@@ -18,6 +18,7 @@ from orchestrator_adapters.run_rows import summarise
 from orchestrator_adapters.run_rules import (
     FIRST_LEASE_EPOCH,
     REGISTERED_OPEN,
+    frees_key_of_adopter,
     settle_once,
     taken_over,
 )
@@ -132,7 +133,8 @@ class MemoryRunRepository:
         if closing.frees_key and run.status is RunStatus.FAILED:
             self._runs.free_key(stored)
         for adopter in self._runs.waiting_adopters(stored):
-            self._runs.leave(adopter, failure=None, at=closing.at)
+            if frees_key_of_adopter(self._runs.leave(adopter, failure=None, at=closing.at)):
+                self._runs.free_key(adopter)
         return run
 
     async def get_run(self, run_id: RunId) -> Run | None:

@@ -21,7 +21,7 @@ from orchestrator_adapters.postgres.rows import (
 )
 from orchestrator_adapters.postgres.waves import claim_answer, read_run, wave_parameters
 from orchestrator_adapters.run_rows import CLOSING_COLUMNS, closing_values
-from orchestrator_adapters.run_rules import close
+from orchestrator_adapters.run_rules import close, frees_key_of_adopter
 from orchestrator_adapters.storable import is_storable
 from orchestrator_core.commits import Lease, RunClosing
 from orchestrator_core.errors import LeaseLost
@@ -83,7 +83,7 @@ async def _close_looking(database: PostgresDatabase, lease: Lease, closing: RunC
             found = await read_run(session, adopter["run_id"])
             if found is not None:
                 left = close(found, failure=None, at=closing.at)
-                updates += _closing_statements(left)
+                updates += _closing_statements(left, frees_key=frees_key_of_adopter(left))
         session.may_be_committed = True
         await session.fetch_each(*updates, ("COMMIT", ()))
         return run

@@ -17,7 +17,7 @@ from orchestrator_adapters.run_rows import (
     run_id_of,
     run_of_row,
 )
-from orchestrator_adapters.run_rules import FIRST_LEASE_EPOCH, close
+from orchestrator_adapters.run_rules import FIRST_LEASE_EPOCH, close, frees_key_of_adopter
 from orchestrator_adapters.sqlite.books import move_book
 from orchestrator_adapters.sqlite.claims import claim_wave
 from orchestrator_adapters.sqlite.leases import (
@@ -51,6 +51,8 @@ from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.orders import Settlement
 from orchestrator_core.record import canonical_json
 from orchestrator_core.runs import Run, RunFailure
+
+NO_KEY = {"idempotency_key": None, "idempotency_fingerprint": None}
 
 # All of a run but its snapshot, which is long and read by replays alone.
 _SELECT_RUN = (
@@ -164,10 +166,10 @@ def close_run(
     give_back(connection, lease.run_id, None if wait is None else now + timedelta(seconds=wait))
     run = _leave(connection, lease.run_id, closing.failure, closing.at, now)
     if closing.frees_key and run.status is RunStatus.FAILED:
-        freed = {"idempotency_key": None, "idempotency_fingerprint": None}
-        _update_run(connection, lease.run_id, freed, now)
+        _update_run(connection, lease.run_id, NO_KEY, now)
     for adopter in _waiting_adopters(connection, lease.run_id):
-        _leave(connection, adopter, None, closing.at, now)
+        if frees_key_of_adopter(_leave(connection, adopter, None, closing.at, now)):
+            _update_run(connection, adopter, NO_KEY, now)
     return run
 
 
