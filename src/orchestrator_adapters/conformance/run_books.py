@@ -1,6 +1,6 @@
-"""Books: what plans depend on of earlier ones, and that two plans never spend the same twice."""
+"""Books: what plans depend on of earlier ones."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 
@@ -10,35 +10,37 @@ from attrs import evolve
 from orchestrator_adapters.conformance.run_cases import (
     ALPHA,
     DAY,
-    START,
     TRADING,
-    StartedRun,
     a_closing,
     a_record,
     a_request,
     a_settlement,
     a_signal,
     an_opening,
-    at_once,
-    ids_of,
     let_trade,
-    opened,
     started,
-    stored,
 )
-from orchestrator_adapters.conformance.run_followings import accepted, an_acceptance, due, news_of
+from orchestrator_adapters.conformance.run_closings import outcomes_of
+from orchestrator_adapters.conformance.run_followings import (
+    FOLLOW,
+    accepted,
+    an_acceptance,
+    due,
+    news_of,
+)
 from orchestrator_adapters.conformance.run_recoveries import BETA
-from orchestrator_adapters.conformance.run_stage import RunStage
+from orchestrator_adapters.conformance.run_stage import RunStage, taken_over
 from orchestrator_core.books import DayOrder, StrategyBook
-from orchestrator_core.commits import PlanCommit, PlanRecord, RunOpening, WaveClaim
+from orchestrator_core.commits import PlanRecord, RunOpening, WaveClaim
+from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import ClientOrderId, StrategyId, Symbol
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.limits import Limits
-from orchestrator_core.model import Contribution, Side, Signal
-from orchestrator_core.orders import Settlement
+from orchestrator_core.model import Side
 
 S = OrderState
 NEXT_DAY = DAY + timedelta(days=1)
+FIFTY = Decimal(50)
 
 
 def booked(record: PlanRecord, version: int) -> PlanRecord:
@@ -65,82 +67,20 @@ async def ids_in_book(stage: RunStage, strategy: StrategyId = ALPHA) -> list[Cli
     return [order.intent.client_order_id for order in found.open_orders]
 
 
-class BookVersionCases:
-    """Cases of plans that name the version of a book."""
-
-    async def test_a_book_begins_at_nothing(self, stage: RunStage) -> None:
-        assert await book(stage) == StrategyBook(version=0)
-
-    async def test_each_plan_that_depends_on_the_book_makes_the_next_version(
-        self, stage: RunStage
-    ) -> None:
-        for version in range(3):
-            opening = keyed(f"k{version}")
-            await started(stage.runs, opening=opening, record=booked(a_record(opening), version))
-            assert (await book(stage)).version == version + 1
-        assert (await book(stage, BETA)).version == 0
-
-    async def test_a_plan_that_does_not_depend_on_the_book_leaves_it(self, stage: RunStage) -> None:
-        await started(stage.runs)
-        assert (await book(stage)).version == 0
-
-    @pytest.mark.parametrize("version", [0, 2, 7])
-    async def test_a_plan_from_another_version_is_not_stored(
-        self, stage: RunStage, version: int
-    ) -> None:
-        await let_trade(stage.runs)
-        first = keyed("first")
-        await started(stage.runs, opening=first, record=booked(a_record(first), 0))
-        opening = keyed("second", ("AAPL", "MSFT"))
-        record = booked(a_record(opening), version)
-        lease = await opened(stage.runs, opening)
-        claim = WaveClaim(1, ids_of(record), TRADING.epoch)
-        commit = await stage.runs.commit_plan(lease, record, claim)
-        assert commit == PlanCommit((), is_stale=True)
-        assert (await stored(stage.runs, opening.run_id)).orders is None
-        assert (await book(stage)).version == 1
-        assert not set(ids_of(record)) & set(await ids_in_book(stage))
-        again = await stage.runs.commit_plan(lease, booked(record, 1), claim)
-        assert again.answer.claimed == ids_of(record)
-        assert (await book(stage)).version == 2
-
-    async def test_a_version_of_no_book_is_another(self, stage: RunStage) -> None:
-        opening = keyed("first")
-        lease = await opened(stage.runs, opening)
-        commit = await stage.runs.commit_plan(lease, booked(a_record(opening), 1), None)
-        assert commit.is_stale
-        assert (await book(stage)).version == 0
-
-    async def test_a_plan_that_is_stored_already_is_never_stale(self, stage: RunStage) -> None:
-        opening = keyed("first")
-        record = booked(a_record(opening), 0)
-        run = await started(stage.runs, opening=opening, record=record)
-        other = keyed("second")
-        await started(stage.runs, opening=other, record=booked(a_record(other), 1))
-        again = await stage.runs.commit_plan(run.lease, record, None)
-        assert (again.is_stale, again.orders) == (False, run.orders)
-        assert (await book(stage)).version == 2
-
-    async def test_of_plans_from_one_version_at_once_one_is_stored(self, stage: RunStage) -> None:
-        openings = [keyed(f"k{n}") for n in range(6)]
-        leases = [await opened(stage.runs, opening) for opening in openings]
-
-        def commit(place: int) -> Callable[[], Awaitable[PlanCommit]]:
-            record = booked(a_record(openings[place]), 0)
-            return lambda: stage.runs.commit_plan(leases[place], record, None)
-
-        answers = await at_once(*map(commit, range(6)))
-        commits = [answer for answer in answers if isinstance(answer, PlanCommit)]
-        assert len(commits) == 6
-        assert [commit.is_stale for commit in commits].count(False) == 1
-        assert (await book(stage)).version == 1
-        assert len(await ids_in_book(stage)) == 1
-
-    async def test_books_of_two_strategies_do_not_meet(self, stage: RunStage) -> None:
-        for strategy in (ALPHA, BETA):
-            opening = keyed("k", strategy=strategy)
-            run = await started(stage.runs, opening=opening, record=booked(a_record(opening), 0))
-            assert run.orders
+async def in_every_state(stage: RunStage) -> Mapping[ClientOrderId, OrderState]:
+    """Have a run with an order in each state that an outcome or a claim leads to."""
+    await let_trade(stage.runs)
+    ends = [S.SENDING, S.ACCEPTED, S.REJECTED, S.NOT_PLACED, S.CONFLICT, S.UNKNOWN, S.UNRESOLVED]
+    run = await started(stage.runs, [f"S{place}" for place in range(len(ends) + 3)])
+    deferred, halted, _ = run.ids[len(ends) :]
+    claim = WaveClaim(1, run.ids[: len(ends) + 1], TRADING.epoch)
+    await stage.runs.commit_wave(run.lease, (), claim)
+    sent = outcomes_of(run, [S.UNKNOWN if state is S.UNRESOLVED else state for state in ends])[1:]
+    waiting = [a_settlement(deferred, S.PLANNED), a_settlement(halted, S.HALTED)]
+    await stage.runs.commit_wave(run.lease, [*sent, *waiting], None)
+    unresolved = a_settlement(run.ids[len(ends) - 1], S.UNRESOLVED)
+    await stage.runs.commit_wave(run.lease, [unresolved], None)
+    return dict(zip(run.ids, [*ends, S.PLANNED, S.HALTED, S.PLANNED], strict=True))
 
 
 class BookCases:
@@ -168,6 +108,16 @@ class BookCases:
         ]
         assert {order.side for order in (await book(stage)).day_orders} == {Side.BUY, Side.SELL}
 
+    async def test_what_counts_follows_from_the_state(self, stage: RunStage) -> None:
+        states = await in_every_state(stage)
+        gone = {S.REJECTED, S.NOT_PLACED, S.HALTED}
+        left = sorted(id_ for id_, state in states.items() if state not in gone)
+        found = await book(stage)
+        assert [order.client_order_id for order in found.day_orders] == left
+        assert [(o.intent.client_order_id, o.state) for o in found.open_orders] == [
+            (id_, states[id_]) for id_ in left
+        ]
+
     async def test_a_day_leaves_out_what_was_never_to_be_sent(self, stage: RunStage) -> None:
         limits = Limits(restricted_symbols=frozenset({Symbol("A")}))
         opening = an_opening(("A", "B", "C"))
@@ -179,6 +129,28 @@ class BookCases:
         adopter = await started(stage.runs, opening=adopting)
         assert adopter.orders[0].state is S.ADOPTED
         assert [order.client_order_id for order in (await book(stage)).day_orders] == [*run.ids]
+        assert await ids_in_book(stage) == [*run.ids]
+
+    async def test_what_a_dry_run_planned_is_in_no_book(self, stage: RunStage) -> None:
+        opening = an_opening(request=a_request(dry_run=True))
+        run = await started(stage.runs, opening=opening)
+        assert [(order.state, order.intent is None) for order in run.orders] == [(S.SKIPPED, False)]
+        assert await book(stage) == StrategyBook(version=0)
+
+    async def test_an_id_that_was_let_go_is_in_the_book_as_its_next_holders(
+        self, stage: RunStage
+    ) -> None:
+        await let_trade(stage.runs)
+        first = await started(stage.runs, claims=True)
+        parked = a_settlement(first.ids[0], S.NOT_PLACED)
+        await stage.runs.close_run(first.lease, a_closing(parked))
+        opening = an_opening()
+        record = a_record(opening, prices={"AAPL": "50"})
+        second = await started(stage.runs, opening=opening, record=record)
+        [intent] = second.record.plan.intents
+        found = await book(stage)
+        assert [order.intent for order in found.open_orders] == [intent]
+        assert found.day_orders == (DayOrder(intent.client_order_id, Side.BUY, intent.qty * FIFTY),)
 
     async def test_a_day_is_one_strategys_and_one_dates(self, stage: RunStage) -> None:
         await started(stage.runs)
@@ -235,6 +207,45 @@ class BookCases:
         assert await ids_in_book(stage) == []
         assert [order.client_order_id for order in (await book(stage)).day_orders] == [*run.ids]
 
+    async def test_an_order_that_lives_on_after_its_end_is_open_again(
+        self, stage: RunStage
+    ) -> None:
+        await accepted(stage, status="canceled")
+        await stage.pass_time(FOLLOW)
+        [followed] = await due(stage)
+        revived = news_of(followed, "partially_filled", filled="5", follow=FOLLOW)
+        await stage.runs.record_news([revived])
+        [order] = (await book(stage)).open_orders
+        assert order.report == revived.report
+
+    async def test_an_order_of_a_run_that_is_closed_is_open_until_it_ends(
+        self, stage: RunStage
+    ) -> None:
+        await let_trade(stage.runs)
+        run = await started(stage.runs, ("A", "B"), claims=True)
+        words = zip(run.ids, ("accepted", "filled"), strict=True)
+        outcomes = [an_acceptance(id_, word) for id_, word in words]
+        closed = await stage.runs.close_run(run.lease, a_closing(*outcomes))
+        assert closed.completed_at is not None
+        assert await ids_in_book(stage) == [run.ids[0]]
+        assert len((await book(stage)).day_orders) == 2
+
+    async def test_what_was_being_sent_by_a_lost_holder_is_in_doubt(self, stage: RunStage) -> None:
+        await let_trade(stage.runs)
+        run = await started(stage.runs, claims=True)
+        await taken_over(stage, run.run_id)
+        assert [order.state for order in (await book(stage)).open_orders] == [S.UNKNOWN]
+
+    async def test_outcomes_of_which_one_is_forbidden_leave_the_book(self, stage: RunStage) -> None:
+        await let_trade(stage.runs)
+        run = await started(stage.runs, ("A", "B"), claims=True)
+        before = await book(stage)
+        outcomes = [an_acceptance(run.ids[0], follow=0.0), a_settlement(run.ids[1], S.HALTED)]
+        with pytest.raises(IllegalTransition):
+            await stage.runs.commit_wave(run.lease, outcomes, None)
+        assert await book(stage) == before
+        assert list(await due(stage)) == []
+
     @pytest.mark.parametrize("state", [S.REJECTED, S.NOT_PLACED])
     async def test_an_order_that_was_refused_is_no_open_one(
         self, stage: RunStage, state: OrderState
@@ -243,55 +254,3 @@ class BookCases:
         run = await started(stage.runs, claims=True)
         await stage.runs.close_run(run.lease, a_closing(a_settlement(run.ids[0], state)))
         assert await ids_in_book(stage) == []
-
-    async def test_a_run_keeps_what_its_orders_were_sized_with(self, stage: RunStage) -> None:
-        parts = tuple(
-            Contribution(StrategyId(name), Decimal(share), 0.02, 3, weight)
-            for name, share, weight in (("a", "0.50", 0.04), ("b", "0.25", -0.04))
-        )
-        signal = Signal(Symbol("A"), 0.01, 1, 0.01, contributions=parts)
-        opening = an_opening(("A", "B"))
-        record = a_record(opening, [signal, a_signal("B", 0.0)], prices={"A": "100.010"})
-        run = await started(stage.runs, opening=opening, record=record)
-        kept = await stored(stage.runs, run.run_id)
-        assert kept.orders == run.orders
-        assert kept.orders is not None
-        assert kept.orders[0].price == Decimal("100.010")
-        assert kept.orders[0].signal == signal
-        assert kept.orders[1].price is None
-        assert kept.orders[1].signal.contributions == ()
-
-
-class ReferenceCases:
-    """Cases of `last_accepted`."""
-
-    async def test_a_symbol_that_was_never_accepted_has_no_reference(self, stage: RunStage) -> None:
-        await let_trade(stage.runs)
-        run = await started(stage.runs, ("A", "B"), claims=True)
-        await stage.runs.commit_wave(run.lease, [a_settlement(run.ids[0], S.REJECTED)], None)
-        assert await stage.runs.last_accepted([Symbol("A"), Symbol("B"), Symbol("Z")]) == {}
-
-    async def test_the_latest_accepted_order_gives_the_reference(self, stage: RunStage) -> None:
-        await self._accept(stage, "first", "100.10")
-        await stage.pass_time(60)
-        await self._accept(stage, "second", "101.25", strategy=BETA)
-        found = await stage.runs.last_accepted([Symbol("AAPL"), Symbol("Z")])
-        assert {s: (r.price, r.source) for s, r in found.items()} == {
-            Symbol("AAPL"): (Decimal("101.25"), "last_accepted")
-        }
-        assert found[Symbol("AAPL")].as_of.tzinfo is START.tzinfo
-
-    async def test_no_symbols_have_no_references(self, stage: RunStage) -> None:
-        assert await stage.runs.last_accepted([]) == {}
-
-    async def _accept(
-        self, stage: RunStage, key: str, price: str, *, strategy: StrategyId = ALPHA
-    ) -> StartedRun:
-        if await stage.runs.read_latch() is None:
-            await let_trade(stage.runs)
-        opening = keyed(key, strategy=strategy)
-        record = a_record(opening, prices={"AAPL": price})
-        run = await started(stage.runs, opening=opening, record=record, claims=True)
-        outcomes: list[Settlement] = [an_acceptance(id_, "filled") for id_ in run.ids]
-        await stage.runs.commit_wave(run.lease, outcomes, None)
-        return run

@@ -10,11 +10,8 @@ The stage is described in `run_stage`; the cases stand in the modules beside it.
 
 import pytest
 
-from orchestrator_adapters.conformance.run_books import (
-    BookCases,
-    BookVersionCases,
-    ReferenceCases,
-)
+from orchestrator_adapters.conformance.run_book_versions import BookVersionCases
+from orchestrator_adapters.conformance.run_books import BookCases
 from orchestrator_adapters.conformance.run_closings import AdopterCases, ClosingCases, ListingCases
 from orchestrator_adapters.conformance.run_controls import ControlCases, FailureCountCases
 from orchestrator_adapters.conformance.run_dues import DueCases
@@ -27,6 +24,7 @@ from orchestrator_adapters.conformance.run_plans import AdoptionCases, PlanCases
 from orchestrator_adapters.conformance.run_records import RecordCases
 from orchestrator_adapters.conformance.run_recoveries import TakingCases
 from orchestrator_adapters.conformance.run_resends import ResendCases
+from orchestrator_adapters.conformance.run_sizings import ReferenceCases, SizingCases
 from orchestrator_adapters.conformance.run_stage import RunStage
 from orchestrator_adapters.conformance.run_waves import ClaimCases, OutcomeCases
 
@@ -53,6 +51,7 @@ class RunRepositoryConformance(
     RecordCases,
     BookVersionCases,
     BookCases,
+    SizingCases,
     ReferenceCases,
     ControlCases,
     FailureCountCases,
