@@ -326,16 +326,18 @@ class MemoryRunRepository:
 
     def _settle(self, stored: StoredRun, settlements: Iterable[Settlement]) -> None:
         # All are judged before the first is stored: an illegal one changes nothing.
+        judged: list[tuple[Settlement, Order]] = []
         settled: dict[ClientOrderId, Order] = {}
         for settlement in settlements:
             id_ = settlement.client_order_id
-            order = settled.get(id_) or stored.order(id_)
-            settled[id_] = settle_once(order, settlement)
+            settled[id_] = settle_once(settled.get(id_) or stored.order(id_), settlement)
+            judged.append((settlement, settled[id_]))
+        for settlement, order in judged:
+            id_ = settlement.client_order_id
             if settlement.report is not None:
                 kept = settlement.report.gateway_order_id == id_
                 self._keeps_ids[stored.run.strategy_id] = kept
-            self._following.settle(stored.run, settled[id_], settlement, stored.claimed_at.get(id_))
-        for id_, order in settled.items():
+            self._following.settle(stored.run, order, settlement, stored.claimed_at.get(id_))
             stored.put(id_, order)
             if order.state not in HOLDS_ID:
                 self._runs.let_go_of_id(stored, id_)
