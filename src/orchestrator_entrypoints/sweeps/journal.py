@@ -42,8 +42,10 @@ class Journal:
 
     def append(self, outcome: Outcome) -> None:
         """Write an outcome, durably once this returns."""
-        line = {"cell": outcome.cell, "figures": outcome.figures, "error": outcome.error}
-        _write(self._file, line)
+        _write(
+            self._file,
+            _line_of({"cell": outcome.cell, "figures": outcome.figures, "error": outcome.error}),
+        )
         self.done[outcome.cell] = outcome
 
 
@@ -57,21 +59,19 @@ def open_journal(path: Path, digest: str) -> Iterator[Journal]:
     """
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
         _lock(file, path)
-        lines = file.read().split(b"\n")
-        # What follows the last newline was cut short.
-        file.seek(-len(lines[-1]), os.SEEK_END)
-        file.truncate()
-        journal = Journal(file)
-        if len(lines) == 1:
-            _write(file, {"sweep": VERSION, "inputs": digest})
-        else:
+        head = _line_of({"sweep": VERSION, "inputs": digest})
+        *lines, cut = file.read().split(b"\n")
+        if lines:
             _require_same(path, lines[0], digest)
-            journal.done.update(_read(path, number, line) for number, line in _numbered(lines))
-        yield journal
-
-
-def _numbered(lines: list[bytes]) -> Iterator[tuple[int, bytes]]:
-    return ((number, line) for number, line in enumerate(lines[1:-1], start=2))
+        elif not head.startswith(cut):
+            raise JournalError(f"{path}: no journal of a sweep")
+        done = dict(_read(path, number, line) for number, line in enumerate(lines[1:], start=2))
+        # Only now is it known to be ours.
+        file.seek(-len(cut), os.SEEK_END)
+        file.truncate()
+        if not lines:
+            _write(file, head)
+        yield Journal(file, done)
 
 
 def _lock(file: BufferedRandom, path: Path) -> None:
@@ -113,7 +113,11 @@ def _loaded(path: Path, number: int, line: bytes) -> dict[str, Any]:
     return value
 
 
-def _write(file: BufferedRandom, value: dict[str, Any]) -> None:
-    file.write(json.dumps(value, separators=(",", ":")).encode() + b"\n")
+def _line_of(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+def _write(file: BufferedRandom, line: bytes) -> None:
+    file.write(line)
     file.flush()
     os.fsync(file.fileno())

@@ -1,0 +1,214 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from orchestrator_entrypoints.sweeps.cells import (
+    Axis,
+    Outcome,
+    count_cells,
+    grid,
+    parse_axis,
+    sample,
+)
+from orchestrator_entrypoints.sweeps.journal import JournalError, open_journal
+from orchestrator_entrypoints.sweeps.processes import run_on_processes
+from orchestrator_entrypoints.sweeps.sweeping import Compute, sweep
+from tests.integration.counted_work import CountedWork, computed, numbers
+
+
+def wait_until(holds: Callable[[], bool], *, seconds: float = 30) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "it did not come to pass"
+        time.sleep(0.01)
+
+
+def on_processes(work: CountedWork, *, processes: int = 2) -> Compute:
+    return partial(run_on_processes, work, processes=processes)
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    # One that nobody has waited for is dead, too.
+    return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def journal_path(tmp_path: Path) -> Path:
+    return tmp_path / "sweep.jsonl"
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_outcomes_come_in_the_order_of_the_cells_however_many_compute(
+    log: Path, journal_path: Path, processes: int
+) -> None:
+    told: list[int] = []
+    with open_journal(journal_path, "inputs") as journal:
+        compute = on_processes(CountedWork(log), processes=processes)
+        outcomes = sweep(numbers(20), compute, journal, progress=told.append)
+    assert [int(outcome.figures["square"]) for outcome in outcomes] == [n * n for n in range(20)]
+    assert sum(told) == 20
+    assert len(computed(log)) == 20
+    assert len({process for process, _ in computed(log)}) <= processes
+
+
+def test_a_sweep_that_is_done_computes_nothing_again(log: Path, journal_path: Path) -> None:
+    for count in (5, 5, 8):  # the last grid is larger
+        with open_journal(journal_path, "inputs") as journal:
+            outcomes = sweep(numbers(count), on_processes(CountedWork(log)), journal)
+    assert [outcome.figures["square"] for outcome in outcomes][-2:] == ["36", "49"]
+    assert Counter(number for _, number in computed(log)) == Counter(range(8))
+
+
+def test_an_error_is_the_outcome_of_its_cell_alone(log: Path, journal_path: Path) -> None:
+    work = CountedWork(log, refused=3)
+    for _ in range(2):
+        with open_journal(journal_path, "inputs") as journal:
+            outcomes = sweep(numbers(5), on_processes(work), journal)
+        assert [outcome.error for outcome in outcomes if outcome.error is not None] == [
+            "ValueError: refused"
+        ]
+    assert len(computed(log)) == 5
+
+
+def test_a_worker_killed_costs_its_cell_alone(log: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    work = CountedWork(log, gate, gated_from=4)
+    coming = run_on_processes(work, numbers(8), processes=2)
+    outcomes = [next(coming) for _ in range(4)]
+    wait_until(lambda: {4, 5} <= {number for _, number in computed(log)})
+    victim, number = computed(log)[-1]
+    os.kill(victim, signal.SIGKILL)
+    gate.touch()
+    outcomes += list(coming)
+    assert sorted(int(outcome.figures["square"]) for outcome in outcomes) == [
+        n * n for n in range(8)
+    ]
+    again = Counter(each for _, each in computed(log)) - Counter(range(8))
+    assert again == Counter([number])
+
+
+def test_a_cell_that_kills_every_worker_is_given_up_and_tried_by_the_next_sweep(
+    log: Path, journal_path: Path
+) -> None:
+    with open_journal(journal_path, "inputs") as journal:
+        outcomes = sweep(numbers(4), on_processes(CountedWork(log, fatal=2)), journal)
+    assert [outcome.error for outcome in outcomes] == [None, None, "3 workers died over it", None]
+    with open_journal(journal_path, "inputs") as journal:
+        outcomes = sweep(numbers(4), on_processes(CountedWork(log)), journal)
+    assert outcomes[2].figures == {"square": "4"}
+    assert Counter(number for _, number in computed(log)) == Counter([0, 1, 2, 2, 2, 2, 3])
+
+
+def test_a_killed_sweep_goes_on_where_it_was_and_leaves_no_process(
+    log: Path, journal_path: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    arguments = [str(journal_path), str(log), str(gate), "12"]
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.counted_work", *arguments],
+        cwd=Path(__file__).parents[2],
+    )
+    # Half is done and the two processes wait at the gate.
+    wait_until(lambda: len(computed(log)) == 8)
+    wait_until(lambda: journal_path.read_bytes().count(b"\n") == 7)
+    killed.kill()
+    killed.wait()
+    gate.touch()
+    wait_until(lambda: not any(alive(process) for process, _ in computed(log)))
+    with open_journal(journal_path, "inputs") as journal:
+        assert len(journal.done) == 6
+        outcomes = sweep(numbers(12), on_processes(CountedWork(log)), journal)
+    assert [int(outcome.figures["square"]) for outcome in outcomes] == [n * n for n in range(12)]
+    # What was under way, and that alone, was begun twice.
+    assert Counter(number for _, number in computed(log)) == Counter([*range(12), 6, 7])
+
+
+def test_a_line_cut_short_at_any_place_costs_its_cell_alone(journal_path: Path) -> None:
+    with open_journal(journal_path, "inputs") as journal:
+        for number, cell in enumerate(numbers(3)):
+            journal.append(Outcome(cell, {"square": str(number)}))
+    whole = journal_path.read_bytes()
+    first_lines = whole.rindex(b"\n", 0, -1) + 1
+    for end in range(first_lines, len(whole)):
+        journal_path.write_bytes(whole[:end])
+        with open_journal(journal_path, "inputs") as journal:
+            assert set(journal.done) == set(numbers(2))
+            journal.append(Outcome(numbers(3)[2], {"square": "2"}))
+        assert journal_path.read_bytes() == whole
+    journal_path.write_bytes(whole[:10])
+    with open_journal(journal_path, "inputs") as journal:
+        assert journal.done == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"sweep":1,"inputs":"others"}\n', "is of other data"),
+        (b'{"sweep":2,"inputs":"inputs"}\n', "no journal of a sweep that this version reads"),
+        (b"date,symbol\n", "line 1 is damaged"),
+        (b"date,symbol\n2020-01-02,KO", "line 1 is damaged"),
+        (b"a file without any newline", "no journal of a sweep"),
+        (b'{"sweep":1,"inputs":"inputs"}\n{"cell":[["a"]]}\n', "line 2 is damaged"),
+        (b'{"sweep":1,"inputs":"inputs"}\n\xff\n', "line 2 is damaged"),
+    ],
+)
+def test_a_journal_of_something_else_is_refused_and_left_alone(
+    journal_path: Path, content: bytes, said: str
+) -> None:
+    journal_path.write_bytes(content)
+    with pytest.raises(JournalError, match=said), open_journal(journal_path, "inputs"):
+        pass
+    assert journal_path.read_bytes() == content
+
+
+def test_two_sweeps_do_not_write_one_journal(journal_path: Path) -> None:
+    with (
+        open_journal(journal_path, "inputs"),
+        pytest.raises(JournalError, match="another sweep is writing it"),
+        open_journal(journal_path, "inputs"),
+    ):
+        pass
+
+
+AXES = [parse_axis("cap=1000..50000:500"), parse_axis("lot=1,10,100"), Axis("x", ("a", "b"))]
+
+
+def test_a_sample_is_of_the_grid_without_repeats_and_the_same_for_a_seed() -> None:
+    drawn = sample(AXES, 50, seed=7)
+    assert drawn == sample(AXES, 50, seed=7)
+    assert drawn != sample(AXES, 50, seed=8)
+    assert len(set(drawn)) == 50
+    assert set(drawn) <= set(grid(AXES))
+    assert sample(AXES, 10_000, seed=7) == grid(AXES)
+
+
+def test_a_grid_too_large_to_be_laid_out_can_be_sampled() -> None:
+    axes = [Axis(name, tuple(map(str, range(1000)))) for name in "abcdef"]
+    assert count_cells(axes) == 10**18
+    assert len(sample(axes, 200, seed=1)) == 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["cap", "=1", "cap=", "cap=1,,2", "cap=1,1", "cap=5..1", "cap=1..x", "cap=0..1:0", "c=1..9e9"],
+)
+def test_an_axis_of_another_form_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected|twice|more than"):
+        parse_axis(text)
