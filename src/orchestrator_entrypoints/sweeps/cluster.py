@@ -16,8 +16,6 @@ from orchestrator_core import __version__
 from orchestrator_entrypoints.sweeps.cells import Cell, Outcome, Work, evaluate
 from orchestrator_entrypoints.sweeps.processes import lost_outcome
 
-CONNECT_SECONDS = 10.0
-
 
 class ClusterUnavailable(Exception):
     """A cluster does not answer, has no workers, or cannot compute ours."""
@@ -51,38 +49,41 @@ class _Computation:
         return evaluate(plugins[self.plugin].work, cell)
 
 
-def run_on_cluster(work: Work, cells: Sequence[Cell], *, scheduler: str) -> Iterator[Outcome]:
+def run_on_cluster(
+    work: Work, cells: Sequence[Cell], *, scheduler: str, connect_seconds: float = 10.0
+) -> Iterator[Outcome]:
     """Yield an outcome for each cell, as they come.
 
     Args:
         work: Sent once to each worker.
         cells: Each once.
         scheduler: Address, as `tcp://host:8786`.
+        connect_seconds: How long the scheduler, and then a first worker, is waited for.
 
     Raises:
         ClusterUnavailable: It did not answer, or could not take the work.
     """
     plugin = WorkPlugin(work)
-    with _connected(scheduler) as client:
-        _install(client, plugin)
+    with _connected(scheduler, connect_seconds) as client:
+        _install(client, plugin, connect_seconds)
         try:
             yield from _computed(client, plugin.name, cells)
         finally:
             client.unregister_worker_plugin(plugin.name)
 
 
-def _connected(scheduler: str) -> Client:
+def _connected(scheduler: str, seconds: float) -> Client:
     try:
         return Client(  # type: ignore[no-untyped-call]
-            scheduler, timeout=CONNECT_SECONDS, set_as_default=False
+            scheduler, timeout=seconds, set_as_default=False
         )
     except (OSError, ValueError) as problem:
         raise ClusterUnavailable(f"{scheduler}: {problem}") from None
 
 
-def _install(client: Client, plugin: WorkPlugin) -> None:
+def _install(client: Client, plugin: WorkPlugin, seconds: float) -> None:
     try:
-        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+        client.wait_for_workers(1, timeout=seconds)
     except TimeoutError:
         raise ClusterUnavailable("no worker has joined the scheduler") from None
     try:
@@ -96,7 +97,8 @@ def _computed(client: Client, plugin: str, cells: Sequence[Cell]) -> Iterator[Ou
         client.submit(_Computation(plugin), cell, key=f"{plugin}-{place}", pure=False): cell
         for place, cell in enumerate(cells)
     }
-    for future in as_completed(list(futures)):  # type: ignore[no-untyped-call]
+    done = as_completed(list(futures), loop=client.loop)  # type: ignore[no-untyped-call]
+    for future in done:
         cell = futures.pop(future)
         error = future.exception()
         if error is None:
