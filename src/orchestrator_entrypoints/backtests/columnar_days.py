@@ -51,9 +51,9 @@ def find_refused_days(
     heaviest = np.maximum(gross + net, gross - net) / 2
     most = float(limits.max_signal_weight)
     most_side = float(WIDE.add(limits.max_side_weight, WEIGHT_SUM_TOLERANCE))
-    slack += most_side * (4 * ROUNDING)
-    passes = (heaviest + slack < most_side) & (largest < most)
-    refused: Bools = (heaviest - slack > most_side) | (largest > most)
+    low, high = most_side * (1 - 4 * ROUNDING), most_side * (1 + 4 * ROUNDING)
+    passes = (heaviest + slack < low) & (largest < most)
+    refused: Bools = (heaviest - slack > high) | (largest > most)
     # What overflowed is neither: a comparison with nan is false.
     for day in np.flatnonzero(~(passes | refused)):
         refused[day] = _is_refused(weights[day], symbols, limits)
