@@ -1,26 +1,39 @@
-"""Strategies' books and controls, in memory."""
+"""Strategies' books, in memory: versions, and where the orders stand that books tell of.
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+What has ended is forgotten here, so that a read costs what is open and of one day, not all that
+ever was.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
 
 from attrs import define, field
 
+from orchestrator_adapters.memory.controls import MemoryControls
 from orchestrator_adapters.memory.stored_run import StoredRun
 from orchestrator_adapters.run_rules import IN_BOOK, IN_DAY, LAST_ACCEPTED, is_live
 from orchestrator_core.books import BookedOrder, DayOrder, StrategyBook, notional_of
-from orchestrator_core.controls import ControlEvent, ControlEventKind, StrategyControls
-from orchestrator_core.identifiers import StrategyId, Symbol
-from orchestrator_core.lifecycle import OrderState, RunStatus
-from orchestrator_core.model import Reference
-from orchestrator_core.runs import Run
+from orchestrator_core.identifiers import RunId, StrategyId, Symbol
+from orchestrator_core.model import OrderIntent, Reference
+from orchestrator_core.orders import Order
 
 
 @define
 class MemoryBooks:
-    """Versions of books, and what operators did."""
+    """Every strategy's book.
 
+    Attributes:
+        controls: What operators did, and which runs failed.
+    """
+
+    controls: MemoryControls = field(factory=MemoryControls, init=False)
     _versions: dict[StrategyId, int] = field(factory=dict, init=False)
-    _events: list[ControlEvent] = field(factory=list, init=False)
+    _days: dict[tuple[StrategyId, date], list[StoredRun]] = field(
+        factory=dict, init=False, repr=False
+    )
+    # Runs that may have an open order; those that have none are left out at the next read.
+    _open: dict[RunId, StoredRun] = field(factory=dict, init=False, repr=False)
+    _accepted: dict[Symbol, Reference] = field(factory=dict, init=False, repr=False)
 
     def version(self, strategy_id: StrategyId) -> int:
         """Return the version of the strategy's book."""
@@ -30,78 +43,53 @@ class MemoryBooks:
         """Make the next version."""
         self._versions[strategy_id] = self.version(strategy_id) + 1
 
-    def add(self, event: ControlEvent) -> None:
-        """Record what an operator did, once."""
-        if event not in self._events:
-            self._events.append(event)
+    def add_plan(self, stored: StoredRun) -> None:
+        """Take in the orders of a run that has its plan now."""
+        run = stored.run
+        self._days.setdefault((run.strategy_id, run.as_of_date), []).append(stored)
+        self.look_again(stored)
 
-    def events(self, strategy_id: StrategyId) -> list[ControlEvent]:
-        """Return what operators did for the strategy, newest first."""
-        found = [event for event in reversed(self._events) if event.strategy_id == strategy_id]
-        found.sort(key=lambda event: event.at, reverse=True)
-        return found
+    def look_again(self, stored: StoredRun) -> None:
+        """Take in what was heard of a run's orders: one that had ended may live on."""
+        self._open[stored.run.run_id] = stored
 
-    def controls(
-        self, strategy_id: StrategyId, runs: Iterable[Run], *, count_failures: int
-    ) -> StrategyControls:
-        """Return how the strategy's controls stand; `runs` are all that there are."""
-        events = self.events(strategy_id)
-        switches = {ControlEventKind.REDUCE_ONLY_ON, ControlEventKind.REDUCE_ONLY_OFF}
-        last = next((event.kind for event in events if event.kind in switches), None)
-        rearmed = next(
-            (event.at for event in events if event.kind is ControlEventKind.REARMED), None
-        )
-        ended = [
-            (run.completed_at, run.status)
-            for run in runs
-            if run.strategy_id == strategy_id
-            and run.completed_at is not None
-            and not run.request.dry_run
-            and (rearmed is None or run.completed_at > rearmed)
+    def accept(self, order: Order, claimed_at: datetime) -> None:
+        """Take in that an order was accepted, which was claimed at that time."""
+        symbol, found = order.signal.symbol, self._accepted.get(order.signal.symbol)
+        if order.price is not None and (found is None or found.as_of <= claimed_at):
+            self._accepted[symbol] = Reference(symbol, order.price, claimed_at, LAST_ACCEPTED)
+
+    def read(self, strategy_id: StrategyId, as_of_date: date) -> StrategyBook:
+        """Return the strategy's book for one date."""
+        booked = [BookedOrder(intent, o.state, o.report) for _, intent, o in self.open_orders()]
+        days = [
+            DayOrder(
+                order.intent.client_order_id,
+                order.intent.side,
+                notional_of(order.intent, order.price, cap=stored.run.request.max_position_size),
+            )
+            for stored in self._days.get((strategy_id, as_of_date), ())
+            for order in stored.orders
+            if order.intent is not None and order.state in IN_DAY
         ]
-        ended.sort(key=lambda item: item[0], reverse=True)
-        failed = 0
-        for _, status in ended:
-            if status is not RunStatus.FAILED or failed == count_failures:
-                break
-            failed += 1
-        return StrategyControls(last is ControlEventKind.REDUCE_ONLY_ON, failed)
+        days.sort(key=lambda order: order.client_order_id)
+        booked.sort(key=lambda order: order.intent.client_order_id)
+        return StrategyBook(self.version(strategy_id), tuple(days), tuple(booked))
 
+    def open_orders(self) -> Iterator[tuple[StoredRun, OrderIntent, Order]]:
+        """Go through all orders that may still change the account."""
+        for stored in tuple(self._open.values()):
+            found = [
+                (stored, order.intent, order)
+                for order in stored.orders
+                if order.intent is not None
+                and order.state in IN_BOOK
+                and is_live(order.state, order.report)
+            ]
+            if not found:
+                self._open.pop(stored.run.run_id, None)
+            yield from found
 
-def book_of(
-    version: int, runs: Iterable[StoredRun], strategy_id: StrategyId, as_of_date: date
-) -> StrategyBook:
-    """Return the strategy's book for one date."""
-    days: list[DayOrder] = []
-    booked: list[BookedOrder] = []
-    for stored in runs:
-        is_of_day = (stored.run.strategy_id, stored.run.as_of_date) == (strategy_id, as_of_date)
-        cap = stored.run.request.max_position_size
-        for order in stored.orders:
-            intent = order.intent
-            if intent is None:
-                continue
-            if is_of_day and order.state in IN_DAY:
-                notional = notional_of(intent, order.price, cap=cap)
-                days.append(DayOrder(intent.client_order_id, intent.side, notional))
-            if order.state in IN_BOOK and is_live(order.state, order.report):
-                booked.append(BookedOrder(intent, order.state, order.report))
-    days.sort(key=lambda order: order.client_order_id)
-    booked.sort(key=lambda order: order.intent.client_order_id)
-    return StrategyBook(version, tuple(days), tuple(booked))
-
-
-def last_accepted(
-    runs: Iterable[StoredRun], symbols: Sequence[Symbol]
-) -> Mapping[Symbol, Reference]:
-    """Return the price that each symbol's latest accepted order was sized with."""
-    found: dict[Symbol, Reference] = {}
-    for stored in runs:
-        for id_ in stored.places:
-            order, at = stored.order(id_), stored.claimed_at.get(id_)
-            if order.state is not OrderState.ACCEPTED or order.price is None or at is None:
-                continue
-            symbol = order.signal.symbol
-            if symbol in symbols and (symbol not in found or found[symbol].as_of <= at):
-                found[symbol] = Reference(symbol, order.price, at, LAST_ACCEPTED)
-    return found
+    def last_accepted(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, Reference]:
+        """Return the price that each symbol's latest accepted order was sized with."""
+        return {symbol: self._accepted[symbol] for symbol in symbols if symbol in self._accepted}

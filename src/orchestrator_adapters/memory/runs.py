@@ -9,7 +9,7 @@ from operator import itemgetter
 
 from attrs import evolve
 
-from orchestrator_adapters.memory.books import MemoryBooks, book_of, last_accepted
+from orchestrator_adapters.memory.books import MemoryBooks
 from orchestrator_adapters.memory.following import MemoryFollowing
 from orchestrator_adapters.memory.records import page_of, record_of
 from orchestrator_adapters.memory.stored_run import StoredRun
@@ -48,8 +48,7 @@ from orchestrator_core.model import Reference
 from orchestrator_core.orders import Order, Settlement
 from orchestrator_core.ports import Clock
 from orchestrator_core.replay import RecordFilter, StoredRecord
-from orchestrator_core.runs import Run, RunFilter, RunPage, RunSummary
-from orchestrator_core.tracking import has_ended
+from orchestrator_core.runs import Run, RunFailure, RunFilter, RunPage, RunSummary
 
 
 class MemoryRunRepository:
@@ -93,6 +92,7 @@ class MemoryRunRepository:
             ),
             key=key,
             lease_expires_at=self._expiry(lease),
+            number=len(self._runs),
         )
         self._runs.add(stored)
         return lease
@@ -108,6 +108,7 @@ class MemoryRunRepository:
                     return PlanCommit((), is_stale=True)
                 self._books.move(strategy_id)
             self._runs.add_plan(stored, record)
+            self._books.add_plan(stored)
         elif stored.record != record:
             raise IllegalTransition(f"run {lease.run_id} has another plan already")
         stored.lease_expires_at = self._expiry(lease)
@@ -129,12 +130,19 @@ class MemoryRunRepository:
         stored.lease_expires_at = None
         wait = closing.look_again_seconds
         stored.recover_at = None if wait is None else self._clock.now() + timedelta(seconds=wait)
-        run = self._runs.leave(stored, failure=closing.failure, at=closing.at)
+        run = self._leave(stored, failure=closing.failure, at=closing.at)
         if closing.frees_key and run.status is RunStatus.FAILED:
             self._runs.free_key(stored)
         for adopter in self._runs.waiting_adopters(stored):
-            if frees_key_of_adopter(self._runs.leave(adopter, failure=None, at=closing.at)):
+            if frees_key_of_adopter(self._leave(adopter, failure=None, at=closing.at)):
                 self._runs.free_key(adopter)
+        return run
+
+    def _leave(self, stored: StoredRun, *, failure: RunFailure | None, at: datetime) -> Run:
+        was_completed = stored.run.completed_at is not None
+        run = self._runs.leave(stored, failure=failure, at=at)
+        if not was_completed:
+            self._books.controls.end(run, number=stored.number)
         return run
 
     async def get_run(self, run_id: RunId) -> Run | None:
@@ -218,6 +226,7 @@ class MemoryRunRepository:
             if order.report == each.before:
                 stored.put(each.client_order_id, evolve(order, report=each.report))
                 self._following.go_on(each)
+                self._books.look_again(stored)
 
     async def live_orders(
         self, *, after: ClientOrderId | None, limit: int
@@ -226,17 +235,14 @@ class MemoryRunRepository:
         found = [
             FollowedOrder(
                 stored.run.run_id,
-                order.intent,
+                intent,
                 order.report,
-                (now - stored.claimed_at.get(id_, now)).total_seconds(),
+                (now - stored.claimed_at.get(intent.client_order_id, now)).total_seconds(),
             )
-            for stored in self._runs
-            for id_, order in ((id_, stored.order(id_)) for id_ in stored.places)
+            for stored, intent, order in self._books.open_orders()
             if order.state is OrderState.ACCEPTED
-            and order.intent is not None
             and order.report is not None
-            and not has_ended(order.report.status)
-            and (after is None or id_ > after)
+            and (after is None or intent.client_order_id > after)
         ]
         found.sort(key=lambda order: order.intent.client_order_id)
         return tuple(found[:limit])
@@ -251,25 +257,23 @@ class MemoryRunRepository:
         )
 
     async def read_book(self, strategy_id: StrategyId, as_of_date: date) -> StrategyBook:
-        version = self._books.version(strategy_id)
-        return book_of(version, self._runs, strategy_id, as_of_date)
+        return self._books.read(strategy_id, as_of_date)
 
     async def last_accepted(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, Reference]:
-        return last_accepted(self._runs, symbols)
+        return self._books.last_accepted(symbols)
 
     async def read_controls(
         self, strategy_id: StrategyId, *, count_failures: int
     ) -> StrategyControls:
-        runs = map(self._runs.as_it_stands, self._runs) if count_failures else ()
-        return self._books.controls(strategy_id, runs, count_failures=count_failures)
+        return self._books.controls.read(strategy_id, count_failures=count_failures)
 
     async def add_control_event(self, event: ControlEvent) -> None:
-        self._books.add(event)
+        self._books.controls.add(event)
 
     async def control_events(
         self, strategy_id: StrategyId, *, limit: int
     ) -> Sequence[ControlEvent]:
-        return self._books.events(strategy_id)[: max(limit, 0)]
+        return self._books.controls.events(strategy_id)[: max(limit, 0)]
 
     async def read_latch(self) -> Latch | None:
         return self._latch
@@ -337,7 +341,11 @@ class MemoryRunRepository:
             if settlement.report is not None:
                 kept = settlement.report.gateway_order_id == id_
                 self._keeps_ids[stored.run.strategy_id] = kept
-            self._following.settle(stored.run, order, settlement, stored.claimed_at.get(id_))
+            claimed_at = stored.claimed_at.get(id_)
+            self._following.settle(stored.run, order, settlement, claimed_at)
+            is_news = order.state is not stored.order(id_).state
+            if is_news and order.state is OrderState.ACCEPTED and claimed_at is not None:
+                self._books.accept(order, claimed_at)
             stored.put(id_, order)
             if order.state not in HOLDS_ID:
                 self._runs.let_go_of_id(stored, id_)

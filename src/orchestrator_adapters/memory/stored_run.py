@@ -19,6 +19,7 @@ class StoredRun:
 
     Attributes:
         run: As first opened, with its plan's columns; its orders stand in `orders`.
+        number: Counts runs in the order of their opening, from 0.
         places: Where each order id stands among the orders.
         claims: Under which lease epoch and number an order was last claimed.
         claimed_at: When.
@@ -30,6 +31,7 @@ class StoredRun:
     run: Run
     key: IdempotencyKey | None
     lease_expires_at: datetime | None
+    number: int
     lease_epoch: int = FIRST_LEASE_EPOCH
     record: PlanRecord | None = None
     orders: list[Order] = field(factory=list)

@@ -29,6 +29,10 @@ class StoredRuns:
     _holders: dict[ClientOrderId, StoredRun] = field(factory=dict, init=False)
     _adopters: dict[RunId, list[StoredRun]] = field(factory=dict, init=False)
 
+    def __len__(self) -> int:
+        """Return how many runs there are."""
+        return len(self._all)
+
     def __iter__(self) -> Iterator[StoredRun]:
         """Go through all runs, the earliest opened first."""
         return iter(self._all.values())
