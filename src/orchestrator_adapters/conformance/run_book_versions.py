@@ -14,7 +14,6 @@ from orchestrator_adapters.conformance.run_books import (
 from orchestrator_adapters.conformance.run_cases import (
     ALPHA,
     TRADING,
-    Answer,
     a_record,
     an_opening,
     at_once,
@@ -34,7 +33,7 @@ from orchestrator_core.lifecycle import OrderState
 S = OrderState
 
 
-def commits_of(answers: Sequence[Answer | OrchestratorError]) -> list[PlanCommit]:
+def commits_of(answers: Sequence[PlanCommit | OrchestratorError]) -> list[PlanCommit]:
     """Return the answers, each of which must be a commit."""
     commits = [answer for answer in answers if isinstance(answer, PlanCommit)]
     assert len(commits) == len(answers), answers

@@ -13,8 +13,9 @@ import pytest
 from orchestrator_adapters.conformance.run_book_versions import BookVersionCases
 from orchestrator_adapters.conformance.run_books import BookCases
 from orchestrator_adapters.conformance.run_closings import AdopterCases, ClosingCases, ListingCases
-from orchestrator_adapters.conformance.run_controls import ControlCases, FailureCountCases
+from orchestrator_adapters.conformance.run_controls import ControlCases
 from orchestrator_adapters.conformance.run_dues import DueCases
+from orchestrator_adapters.conformance.run_failures import FailureCountCases
 from orchestrator_adapters.conformance.run_followings import FollowingCases
 from orchestrator_adapters.conformance.run_histories import HistoryCases
 from orchestrator_adapters.conformance.run_latches import LatchCases
