@@ -61,14 +61,14 @@ def parse_utc(text: object) -> datetime:
         ValueError: It is no such time.
     """
     if not isinstance(text, str):
-        raise ValueError("missing" if text is None else f"expected text, got {_shown(text)}")
+        raise ValueError("missing" if text is None else f"expected text, got {shown(text)}")
     try:
         time = datetime.fromisoformat(text)
         if time.tzinfo is None:
-            raise ValueError(f"without an offset: {_shown(text)}")
+            raise ValueError(f"without an offset: {shown(text)}")
         return time.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"out of range: {_shown(text)}") from None
+        raise ValueError(f"out of range: {shown(text)}") from None
 
 
 def parse_object(text: Text, *, exact_numbers: bool = False) -> Json:
@@ -198,9 +198,9 @@ def decode_price(symbol: Symbol, text: Text | None, *, source: str) -> Quote | N
     except ValueError as problem:
         return NoQuote(symbol, f"price {problem}")
     if document.get("symbol") != symbol:
-        return NoQuote(symbol, f"price of another symbol: {_shown(document.get('symbol'))}")
+        return NoQuote(symbol, f"price of another symbol: {shown(document.get('symbol'))}")
     try:
-        price = _price(document.get("mid"))
+        price = price_of(document.get("mid"))
     except ValueError as problem:
         return NoQuote(symbol, f"price mid: {problem}")
     try:
@@ -210,17 +210,18 @@ def decode_price(symbol: Symbol, text: Text | None, *, source: str) -> Quote | N
     return Quote(symbol=symbol, price=price, as_of=as_of, source=source)
 
 
-def _price(mid: object) -> Decimal:
+def price_of(mid: object) -> Decimal:
+    """Return the price that a document's field holds, exactly; `ValueError` where it is none."""
     if mid is None:
         raise ValueError("missing")
     if isinstance(mid, str):
         # Decimal takes more than the contract does: blanks, underscores, digits of other scripts.
         if not _DECIMAL.fullmatch(mid):
-            raise ValueError(f"expected a decimal number, got {_shown(mid)}")
+            raise ValueError(f"expected a decimal number, got {shown(mid)}")
         return parse_money(mid)
     if isinstance(mid, Decimal) or type(mid) is int:
         return parse_money(mid)
-    raise ValueError(f"expected a decimal number, got {_shown(mid)}")
+    raise ValueError(f"expected a decimal number, got {shown(mid)}")
 
 
 def encode_price(quote: Quote) -> str:
@@ -254,7 +255,8 @@ def decode_breaker(text: Text) -> Breaker:
     return Breaker(BreakerState.TRIPPED if tripped else BreakerState.OPEN, reason=reason)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value that was refused as it is quoted: ASCII, on one line, cut."""
     text = ascii(value)
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
 
@@ -264,28 +266,28 @@ def _word(document: Mapping[str, Any], name: str, words: type[Word]) -> Word:
     for word in words:
         if isinstance(value, str) and value == word.value:
             return word
-    raise ValueError(f"{name}: expected one of {', '.join(words)}, got {_shown(value)}")
+    raise ValueError(f"{name}: expected one of {', '.join(words)}, got {shown(value)}")
 
 
 def _text(document: Mapping[str, Any], name: str) -> str | None:
     value = document.get(name)
     if value is None or isinstance(value, str):
         return value
-    raise ValueError(f"{name}: expected text or null, got {_shown(value)}")
+    raise ValueError(f"{name}: expected text or null, got {shown(value)}")
 
 
 def _required(document: Mapping[str, Any], name: str) -> str:
     value = document.get(name)
     if isinstance(value, str):
         return value
-    raise ValueError(f"{name}: expected text, got {_shown(value)}")
+    raise ValueError(f"{name}: expected text, got {shown(value)}")
 
 
 def _object(document: Mapping[str, Any], name: str) -> Json | None:
     value = document.get(name)
     if value is None or isinstance(value, dict):
         return value
-    raise ValueError(f"{name}: expected an object or null, got {_shown(value)}")
+    raise ValueError(f"{name}: expected an object or null, got {shown(value)}")
 
 
 def _count(document: Mapping[str, Any], name: str) -> int:
@@ -293,5 +295,5 @@ def _count(document: Mapping[str, Any], name: str) -> int:
     if type(value) is int and 0 <= value <= MAX_WHOLE_NUMBER:
         return value
     raise ValueError(
-        f"{name}: expected a whole number of 0 to {MAX_WHOLE_NUMBER}, got {_shown(value)}"
+        f"{name}: expected a whole number of 0 to {MAX_WHOLE_NUMBER}, got {shown(value)}"
     )

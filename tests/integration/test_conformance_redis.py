@@ -1,18 +1,22 @@
 from collections.abc import AsyncIterator
+from datetime import date
 
 import pytest
 from attrs import frozen
 
 from orchestrator_adapters.conformance.breaker import BreakerStage, CircuitBreakerConformance
+from orchestrator_adapters.conformance.closes import CloseSourceConformance, ClosesStage
 from orchestrator_adapters.conformance.kill_switch import KillSwitchConformance, KillSwitchStage
 from orchestrator_adapters.conformance.prices import PriceSourceConformance, PricesStage
 from orchestrator_adapters.redis import (
     RedisAddress,
     RedisCircuitBreaker,
     RedisClient,
+    RedisCloseSource,
     RedisKillSwitch,
     RedisPriceSource,
 )
+from orchestrator_adapters.shared_closes import close_key
 from orchestrator_adapters.shared_keys import CIRCUIT_BREAKER_STATE, KILL_SWITCH_STATE, price_key
 from orchestrator_core.identifiers import Symbol
 from tests.servers.redis import RedisServer
@@ -49,6 +53,15 @@ class RedisPricesStage:
 
     async def put_text(self, symbol: Symbol, text: str) -> None:
         put_key(self.server, price_key(symbol), text)
+
+
+@frozen
+class RedisClosesStage:
+    server: RedisServer
+    source: RedisCloseSource
+
+    async def put_text(self, symbol: Symbol, text: str) -> None:
+        put_key(self.server, close_key(symbol), text)
 
 
 @frozen
@@ -95,7 +108,26 @@ class TestRedisPriceSource(PriceSourceConformance):
         return RedisPricesStage(empty_redis, RedisPriceSource(client))
 
 
+class TestRedisCloseSource(CloseSourceConformance):
+    @pytest.fixture
+    def stage(self, empty_redis: RedisServer, client: RedisClient) -> ClosesStage:
+        return RedisClosesStage(empty_redis, RedisCloseSource(client))
+
+
 class TestRedisCircuitBreaker(CircuitBreakerConformance):
     @pytest.fixture
     def stage(self, empty_redis: RedisServer, client: RedisClient) -> BreakerStage:
         return RedisBreakerStage(empty_redis, RedisCircuitBreaker(client))
+
+
+@pytest.mark.anyio
+async def test_a_run_reads_its_prices_and_its_closes_with_one_command_each(
+    empty_redis: RedisServer, client: RedisClient
+) -> None:
+    symbols = [Symbol(f"S{number}") for number in range(1000)]
+    with empty_redis.administered() as admin:
+        admin.config_resetstat()
+        await RedisPriceSource(client).quotes(symbols)
+        assert admin.info("commandstats")["cmdstat_mget"]["calls"] == 1
+        await RedisCloseSource(client).closes(symbols, before=date(2026, 3, 2))
+        assert admin.info("commandstats")["cmdstat_mget"]["calls"] == 2

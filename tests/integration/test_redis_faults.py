@@ -2,6 +2,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import date
 
 import pytest
 from attrs import frozen
@@ -11,6 +12,7 @@ from orchestrator_adapters.redis import (
     RedisAddress,
     RedisCircuitBreaker,
     RedisClient,
+    RedisCloseSource,
     RedisKillSwitch,
     RedisOrderBudget,
     RedisPriceSource,
@@ -32,6 +34,7 @@ from tests.servers.redis_wire import Loss, LossyProxy, lossy_proxy, scripted_red
 pytestmark = pytest.mark.anyio
 
 AAPL = Symbol("AAPL")
+TODAY = date(2026, 3, 2)
 ORDER, ANOTHER = ClientOrderId("o1"), ClientOrderId("o2")
 TIMEOUT_SECONDS = 0.25
 # A read takes two exchanges at most; the rest is for a busy machine.
@@ -43,6 +46,7 @@ class Adapters:
     client: RedisClient
     switch: RedisKillSwitch
     prices: RedisPriceSource
+    closes: RedisCloseSource
     breaker: RedisCircuitBreaker
 
     def reads(self) -> dict[str, Callable[[], Awaitable[object]]]:
@@ -51,6 +55,7 @@ class Adapters:
             "history": lambda: self.switch.history(limit=5),
             "check": self.switch.check,
             "quotes": lambda: self.prices.quotes([AAPL]),
+            "closes": lambda: self.closes.closes([AAPL], before=TODAY),
             "breaker": self.breaker.read,
         }
 
@@ -87,7 +92,11 @@ async def adapters_at(
     client = RedisClient(address, timeout_seconds=timeout_seconds, max_connections=max_connections)
     try:
         yield Adapters(
-            client, RedisKillSwitch(client), RedisPriceSource(client), RedisCircuitBreaker(client)
+            client,
+            RedisKillSwitch(client),
+            RedisPriceSource(client),
+            RedisCloseSource(client),
+            RedisCircuitBreaker(client),
         )
     finally:
         await client.aclose()
@@ -315,25 +324,28 @@ async def test_a_history_of_another_type_does_not_stop_a_change(
     assert len(await adapters.switch.history(limit=5)) == 1
 
 
-async def test_a_breaker_or_price_of_another_type_is_not_read(
+async def test_a_breaker_price_or_close_of_another_type_is_not_read(
     server: RedisServer, adapters: Adapters
 ) -> None:
     with server.administered() as admin:
         admin.rpush(CIRCUIT_BREAKER_STATE, "OPEN")
         admin.rpush("price:AAPL", "1")
+        admin.rpush("close:AAPL", "1")
     await expect_unavailable({"breaker": adapters.breaker.read})
     assert await adapters.prices.quotes([AAPL]) == {AAPL: NoQuote(AAPL, "no price")}
+    assert await adapters.closes.closes([AAPL], before=TODAY) == {}
 
 
 async def test_text_that_is_not_utf_8_is_malformed(server: RedisServer, adapters: Adapters) -> None:
     with server.administered() as admin:
-        for key in (KILL_SWITCH_STATE, CIRCUIT_BREAKER_STATE, "price:AAPL"):
+        for key in (KILL_SWITCH_STATE, CIRCUIT_BREAKER_STATE, "price:AAPL", "close:AAPL"):
             admin.set(key, b'{"state":"OPEN\xff"}')
     with pytest.raises(MalformedReply):
         await adapters.switch.read()
     with pytest.raises(MalformedReply):
         await adapters.breaker.read()
     assert await adapters.prices.quotes([AAPL]) == {AAPL: NoQuote(AAPL, "price not UTF-8")}
+    assert await adapters.closes.closes([AAPL], before=TODAY) == {}
 
 
 async def test_a_full_server_is_read_and_refuses_changes_whole(

@@ -1,18 +1,23 @@
 from collections.abc import AsyncIterator
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from orchestrator_adapters.conformance.breaker import BreakerStage, CircuitBreakerConformance
 from orchestrator_adapters.conformance.clock import ClockConformance
+from orchestrator_adapters.conformance.closes import CloseSourceConformance, ClosesStage
 from orchestrator_adapters.conformance.kill_switch import KillSwitchConformance, KillSwitchStage
 from orchestrator_adapters.conformance.prices import PriceSourceConformance, PricesStage
 from orchestrator_adapters.event_loop import SystemClock
 from orchestrator_adapters.memory.breaker import MemoryCircuitBreaker
 from orchestrator_adapters.memory.clock import VirtualClock
+from orchestrator_adapters.memory.closes import MemoryCloseSource
 from orchestrator_adapters.memory.kill_switch import MemoryKillSwitch
 from orchestrator_adapters.memory.prices import MemoryPriceSource
+from orchestrator_adapters.shared_closes import Close, close_key
 from orchestrator_adapters.shared_keys import CIRCUIT_BREAKER_STATE, KILL_SWITCH_STATE, price_key
 from orchestrator_adapters.sqlite import shared
 from orchestrator_adapters.sqlite.database import SqliteDatabase
@@ -42,6 +47,14 @@ class MemoryPricesStage:
 
 
 @frozen
+class MemoryClosesStage:
+    source: MemoryCloseSource
+
+    async def put_text(self, symbol: Symbol, text: str) -> None:
+        self.source.put_text(symbol, text)
+
+
+@frozen
 class MemoryBreakerStage:
     breaker: MemoryCircuitBreaker
 
@@ -60,6 +73,12 @@ class TestMemoryPriceSource(PriceSourceConformance):
     @pytest.fixture
     def stage(self) -> PricesStage:
         return MemoryPricesStage(MemoryPriceSource())
+
+
+class TestMemoryCloseSource(CloseSourceConformance):
+    @pytest.fixture
+    def stage(self) -> ClosesStage:
+        return MemoryClosesStage(MemoryCloseSource())
 
 
 class TestMemoryCircuitBreaker(CircuitBreakerConformance):
@@ -115,6 +134,15 @@ class SqlitePricesStage:
 
 
 @frozen
+class SqliteClosesStage:
+    database: SqliteDatabase
+    source: shared.SqliteCloseSource
+
+    async def put_text(self, symbol: Symbol, text: str) -> None:
+        await put_key(self.database, close_key(symbol), text)
+
+
+@frozen
 class SqliteBreakerStage:
     database: SqliteDatabase
     breaker: shared.SqliteCircuitBreaker
@@ -156,6 +184,12 @@ class TestSqlitePriceSource(PriceSourceConformance):
         return SqlitePricesStage(database, shared.SqlitePriceSource(database))
 
 
+class TestSqliteCloseSource(CloseSourceConformance):
+    @pytest.fixture
+    def stage(self, database: SqliteDatabase) -> ClosesStage:
+        return SqliteClosesStage(database, shared.SqliteCloseSource(database))
+
+
 class TestSqliteCircuitBreaker(CircuitBreakerConformance):
     @pytest.fixture
     def stage(self, database: SqliteDatabase) -> BreakerStage:
@@ -180,6 +214,37 @@ async def test_quotes_put_into_memory_are_answered_as_they_were() -> None:
     source = MemoryPriceSource()
     source.put([a_quote("AAPL", "1"), a_quote("AAPL", "2")])
     assert await source.quotes([Symbol("AAPL")]) == {Symbol("AAPL"): a_quote("AAPL", "2")}
+
+
+@pytest.mark.anyio
+async def test_closes_put_are_answered_as_they_were(database: SqliteDatabase) -> None:
+    aapl, brk, day = Symbol("AAPL"), Symbol("BRK.B"), date(2026, 2, 27)
+    first = [Close(aapl, Decimal("189.1234567890123456789"), day), Close(brk, Decimal("1E-7"), day)]
+    then = [Close(aapl, Decimal("1.9E+2"), day)]
+    memory, file = MemoryCloseSource(), shared.SqliteCloseSource(database)
+    for closes in (first, then):
+        memory.put(closes)
+        await file.put(closes)
+    for source in (memory, file):
+        found = await source.closes([aapl, brk, Symbol("TSLA")], before=date(2026, 3, 2))
+        assert {symbol: (close.price, close.as_of.date()) for symbol, close in found.items()} == {
+            aapl: (Decimal(190), day),
+            brk: (Decimal("1E-7"), day),
+        }
+
+
+@pytest.mark.anyio
+async def test_a_close_and_a_price_of_one_symbol_stand_beside_each_other(
+    database: SqliteDatabase,
+) -> None:
+    aapl = Symbol("AAPL")
+    await shared.SqlitePriceSource(database).put([a_quote("AAPL", "2")])
+    closes = shared.SqliteCloseSource(database)
+    await closes.put([Close(aapl, Decimal(1), date(2026, 2, 27))])
+    assert (await shared.SqlitePriceSource(database).quotes([aapl]))[aapl] == evolve(
+        a_quote("AAPL", "2"), source=shared.SOURCE
+    )
+    assert (await closes.closes([aapl], before=date(2026, 3, 2)))[aapl].price == 1
 
 
 def test_virtual_time_passes_only_as_it_is_told() -> None:

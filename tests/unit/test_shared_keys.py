@@ -1,6 +1,6 @@
 import json
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator_adapters import kill_switch_changes as changes
+from orchestrator_adapters.shared_closes import Close, decode_close, encode_close, references_in
 from orchestrator_adapters.shared_keys import (
     decode_breaker,
     decode_entry,
@@ -44,7 +45,7 @@ names = st.sampled_from(
     [
         *("state", "engaged_at", "engaged_by", "engagement_details", "engagement_count_today"),
         *("latch_epoch", "disengaged_by", "event", "timestamp", "operator", "reason", "details"),
-        *("symbol", "mid", "trip_reason", "other"),
+        *("symbol", "mid", "close", "date", "trip_reason", "other"),
     ]
 )
 words = st.sampled_from(["ACTIVE", "ENGAGED", "OPEN", "TRIPPED", "DISENGAGED", "AAPL", "1.5"])
@@ -63,6 +64,7 @@ def test_any_text_is_a_known_value_or_a_refusal(text: str | bytes) -> None:
         with suppress(MalformedReply):
             assert isinstance(decode(text), KillSwitchState | Breaker | HistoryEntry)
     assert isinstance(decode_price(AAPL, text, source="test"), Quote | NoQuote)
+    references_in([(AAPL, text)], before=NOW.date())
 
 
 @given(anything | st.none(), st.dictionaries(st.text(), any_json), st.text(), st.text())
@@ -93,6 +95,15 @@ def test_whatever_stands_there_a_change_leaves_a_state_that_reads_back(
 def test_a_price_reads_back_as_it_was_written(price: Decimal, as_of: datetime) -> None:
     quote = Quote(AAPL, price, as_of, source="test")
     assert decode_price(AAPL, encode_price(quote), source="test") == quote
+
+
+@given(
+    st.decimals(min_value="1e-9", max_value="1e15", places=9).filter(lambda price: price > 0),
+    st.dates(),
+)
+def test_a_close_reads_back_as_it_was_written(price: Decimal, day: date) -> None:
+    close = Close(AAPL, price, day)
+    assert decode_close(AAPL, encode_close(close)) == close
 
 
 @pytest.mark.parametrize(

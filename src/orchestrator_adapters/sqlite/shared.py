@@ -1,4 +1,4 @@
-"""The shared keys in a SQLite file: kill switch, prices and circuit breaker without a Redis.
+"""The shared keys in a SQLite file: kill switch, prices, closes, breaker without a Redis.
 
 The texts are those that stand in Redis. Each change is one transaction. A file is one copy, so no
 reading of it can be an old one while the latch beside it is new.
@@ -7,10 +7,12 @@ reading of it can be an old one while the latch beside it is new.
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 
 from attrs import frozen
 
 from orchestrator_adapters import kill_switch_changes as changes
+from orchestrator_adapters.shared_closes import Close, close_key, encode_close, references_in
 from orchestrator_adapters.shared_keys import (
     CIRCUIT_BREAKER_STATE,
     HISTORY_KEPT,
@@ -31,7 +33,7 @@ from orchestrator_core.kill_switch import (
     HistoryEntry,
     KillSwitchState,
 )
-from orchestrator_core.model import NoQuote, Quote
+from orchestrator_core.model import NoQuote, Quote, Reference
 from orchestrator_core.ports import Breaker, SwitchChange
 
 SOURCE = "sqlite"
@@ -46,6 +48,15 @@ def get_text(connection: sqlite3.Connection, key: str) -> Text | None:
     return text
 
 
+def get_texts(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, Text]:
+    """Return what stands under each of these keys; those where nothing does are left out."""
+    found = connection.execute(
+        "SELECT key, value FROM shared_state WHERE key IN (SELECT value FROM json_each(?))",
+        (json.dumps(keys),),
+    )
+    return {row[0]: row[1] for row in found}
+
+
 def put_text(connection: sqlite3.Connection, key: str, text: str) -> None:
     """Let `text` stand under a shared key."""
     connection.execute(
@@ -53,6 +64,12 @@ def put_text(connection: sqlite3.Connection, key: str, text: str) -> None:
         " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         (key, text),
     )
+
+
+def put_texts(connection: sqlite3.Connection, rows: Iterable[tuple[str, str]]) -> None:
+    """Let each text stand under its key: rows of key and text."""
+    for key, text in rows:
+        put_text(connection, key, text)
 
 
 @frozen
@@ -128,16 +145,10 @@ class SqlitePriceSource:
     database: SqliteDatabase
 
     async def quotes(self, symbols: Sequence[Symbol]) -> Mapping[Symbol, Quote | NoQuote]:
-        keys = json.dumps([price_key(symbol) for symbol in symbols])
-
-        def select(connection: sqlite3.Connection) -> dict[str, Text]:
-            found = connection.execute(
-                "SELECT key, value FROM shared_state WHERE key IN (SELECT value FROM json_each(?))",
-                (keys,),
-            )
-            return {row[0]: row[1] for row in found}
-
-        texts = await self.database.read("prices", "quotes", select)
+        keys = [price_key(symbol) for symbol in symbols]
+        texts = await self.database.read(
+            "prices", "quotes", lambda connection: get_texts(connection, keys)
+        )
         return {
             symbol: decode_price(symbol, texts.get(price_key(symbol)), source=SOURCE)
             for symbol in symbols
@@ -151,12 +162,35 @@ class SqlitePriceSource:
             OutcomeUnknown: They may have been put.
         """
         rows = [(price_key(quote.symbol), encode_price(quote)) for quote in quotes]
+        await self.database.write("prices", "put", lambda connection: put_texts(connection, rows))
 
-        def insert(connection: sqlite3.Connection) -> None:
-            for key, text in rows:
-                put_text(connection, key, text)
 
-        await self.database.write("prices", "put", insert)
+@frozen
+class SqliteCloseSource:
+    """Closing prices in a file; whoever runs without a Redis puts them there."""
+
+    database: SqliteDatabase
+
+    async def closes(
+        self, symbols: Sequence[Symbol], *, before: date
+    ) -> Mapping[Symbol, Reference]:
+        keys = [close_key(symbol) for symbol in symbols]
+        texts = await self.database.read(
+            "closes", "closes", lambda connection: get_texts(connection, keys)
+        )
+        return references_in(
+            ((symbol, texts.get(close_key(symbol))) for symbol in symbols), before=before
+        )
+
+    async def put(self, closes: Iterable[Close]) -> None:
+        """Let these closes stand for their symbols. Repeating it is safe.
+
+        Raises:
+            Unavailable: Nothing was put.
+            OutcomeUnknown: They may have been put.
+        """
+        rows = [(close_key(close.symbol), encode_close(close)) for close in closes]
+        await self.database.write("closes", "put", lambda connection: put_texts(connection, rows))
 
 
 @frozen
