@@ -5,7 +5,6 @@ after it was lost. An adapter is imported where it is wired, so that embedded pa
 psycopg nor redis.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,24 +14,22 @@ from attrs import frozen
 
 from orchestrator_adapters.event_loop import SystemClock, at_once
 from orchestrator_core.earlier import latest_acknowledged
-from orchestrator_core.errors import Unavailable
 from orchestrator_core.model import Quote
 from orchestrator_core.ports import (
     CircuitBreaker,
     Clock,
+    CloseSource,
     Inquiry,
     KillSwitch,
     OrderBudget,
-    OrderSink,
-    PositionSource,
     PriceSource,
     RunPorts,
     RunRepository,
-    SignalSource,
 )
 from orchestrator_entrypoints.metrics import Metrics
 from orchestrator_entrypoints.observed import (
     ObservedBudget,
+    ObservedCloses,
     ObservedKillSwitch,
     ObservedPositions,
     ObservedPrices,
@@ -40,20 +37,13 @@ from orchestrator_entrypoints.observed import (
     ObservedSignals,
     ObservedSink,
 )
-from orchestrator_entrypoints.orchestrator import Ask, Orchestrator, StopFlag
+from orchestrator_entrypoints.orchestrator import Orchestrator, StopFlag
+from orchestrator_entrypoints.peer_wiring import wire_peers
 from orchestrator_entrypoints.policies import request_policy, run_policy
 from orchestrator_entrypoints.settings import Settings, SettingsError
-from orchestrator_entrypoints.signal_wiring import wire_signals
 
 if TYPE_CHECKING:
-    from orchestrator_adapters.http.auth import ServiceAuth
-
-PROBE_SECONDS = 1.5
-# Connections to the gateway beside those that carry orders: probes, flags and look-ups.
-SPARE_CONNECTIONS = 16
-ORDERS_IN_FLIGHT = 96
-
-_LOG = logging.getLogger("orchestrator.wiring")
+    from orchestrator_adapters.shared_closes import Close
 
 
 @frozen
@@ -63,19 +53,9 @@ class _Stores:
     runs: RunRepository
     kill_switch: KillSwitch
     prices: PriceSource
+    closes: CloseSource
     breaker: CircuitBreaker
     budget: OrderBudget
-
-
-@frozen
-class _Peers:
-    """The two services that a run talks to."""
-
-    signals: SignalSource
-    sink: OrderSink
-    positions: PositionSource
-    ask_signal_service: Ask
-    ask_gateway: Ask
 
 
 def wire(settings: Settings) -> Orchestrator:
@@ -92,7 +72,7 @@ def wire(settings: Settings) -> Orchestrator:
     async def latest_order() -> Inquiry | None:
         return await latest_acknowledged(stores.runs, policy.strategy_id)
 
-    peers = _peers(settings, clock, closing, latest_order)
+    peers = wire_peers(settings, clock, closing, latest_order)
     ports = RunPorts(
         signals=ObservedSignals(peers.signals, metrics),
         prices=ObservedPrices(stores.prices, metrics),
@@ -103,6 +83,7 @@ def wire(settings: Settings) -> Orchestrator:
         breaker=stores.breaker if settings.circuit_breaker_enabled else None,
         budget=ObservedBudget(stores.budget, metrics) if settings.is_budgeted else None,
         positions=ObservedPositions(peers.positions, metrics),
+        closes=ObservedCloses(stores.closes, metrics),
         together=at_once,
         stopping=lambda: stop.is_set,
     )
@@ -132,6 +113,7 @@ def _servers(settings: Settings, _clock: Clock, closing: AsyncExitStack) -> _Sto
         RedisAddress,
         RedisCircuitBreaker,
         RedisClient,
+        RedisCloseSource,
         RedisKillSwitch,
         RedisOrderBudget,
         RedisPriceSource,
@@ -160,6 +142,7 @@ def _servers(settings: Settings, _clock: Clock, closing: AsyncExitStack) -> _Sto
         runs=PostgresRunRepository(database),
         kill_switch=RedisKillSwitch(client),
         prices=RedisPriceSource(client),
+        closes=RedisCloseSource(client),
         breaker=RedisCircuitBreaker(client),
         budget=RedisOrderBudget(
             client, settings.max_orders_in_flight, settings.max_orders_per_minute
@@ -173,6 +156,7 @@ def _embedded(settings: Settings, clock: Clock, closing: AsyncExitStack) -> _Sto
     from orchestrator_adapters.sqlite.runs import SqliteRunRepository  # noqa: PLC0415
     from orchestrator_adapters.sqlite.shared import (  # noqa: PLC0415
         SqliteCircuitBreaker,
+        SqliteCloseSource,
         SqliteKillSwitch,
         SqlitePriceSource,
     )
@@ -185,74 +169,12 @@ def _embedded(settings: Settings, clock: Clock, closing: AsyncExitStack) -> _Sto
         runs=runs,
         kill_switch=FirstUseKillSwitch(SqliteKillSwitch(database), runs, clock),
         prices=SqlitePriceSource(database),
+        closes=SqliteCloseSource(database),
         breaker=SqliteCircuitBreaker(database),
         budget=SqliteOrderBudget(
             database, clock, settings.max_orders_in_flight, settings.max_orders_per_minute
         ),
     )
-
-
-def _peers(
-    settings: Settings,
-    clock: Clock,
-    closing: AsyncExitStack,
-    latest_order: Callable[[], Awaitable[Inquiry | None]],
-) -> _Peers:
-    from orchestrator_adapters.http.client import PeerClient  # noqa: PLC0415 - httpx is slow
-    from orchestrator_adapters.http.orders import HttpOrderSink  # noqa: PLC0415
-    from orchestrator_adapters.http.positions import HttpPositionSource  # noqa: PLC0415
-    from orchestrator_adapters.http.signals import HttpSignalSource  # noqa: PLC0415
-
-    auth = _auth(settings, clock)
-
-    def signal_service(url: str, strategy_id: str) -> HttpSignalSource:
-        client = PeerClient(url, clock=clock, auth=auth, headers={"X-Strategy-ID": strategy_id})
-        closing.push_async_callback(client.aclose)
-        seconds = settings.signal_service_timeout_seconds
-        return HttpSignalSource(client, seconds=seconds, probe_seconds=PROBE_SECONDS)
-
-    gateway_client = PeerClient(
-        settings.execution_gateway_url,
-        clock=clock,
-        auth=auth,
-        headers={"X-Strategy-ID": settings.strategy_id},
-        max_connections=ORDERS_IN_FLIGHT + SPARE_CONNECTIONS,
-    )
-    closing.push_async_callback(gateway_client.aclose)
-    signals = wire_signals(settings, signal_service)
-    sink = HttpOrderSink(
-        gateway_client,
-        clock=clock,
-        order_seconds=settings.gateway_timeout_seconds,
-        probe_seconds=PROBE_SECONDS,
-        max_in_flight=ORDERS_IN_FLIGHT,
-        latest=latest_order,
-    )
-    return _Peers(
-        signals=signals.source,
-        sink=sink,
-        positions=HttpPositionSource(gateway_client),
-        ask_signal_service=signals.ask,
-        ask_gateway=_asking("orders", sink.ready),
-    )
-
-
-def _auth(settings: Settings, clock: Clock) -> "ServiceAuth | None":
-    from orchestrator_adapters.http.auth import ServiceAuth  # noqa: PLC0415 - httpx is slow
-
-    secret = settings.token_secret
-    if secret is None:
-        _LOG.warning("calls to the peers are not signed: INTERNAL_TOKEN_SECRET is unset")
-        return None
-    return ServiceAuth(secret, clock)
-
-
-def _asking(port: str, ready: Callable[[], Awaitable[bool]]) -> Ask:
-    async def ask() -> None:
-        if not await ready():
-            raise Unavailable(port, "ready", "does not answer, or says that it is not ready")
-
-    return ask
 
 
 @frozen
@@ -290,5 +212,21 @@ async def put_embedded_prices(settings: Settings, quotes: Iterable[Quote]) -> No
     database = SqliteDatabase(Path(settings.data))
     try:
         await SqlitePriceSource(database).put(quotes)
+    finally:
+        await database.aclose()
+
+
+async def put_embedded_closes(settings: Settings, closes: "Iterable[Close]") -> None:
+    """Write closing prices into embedded parts.
+
+    Raises:
+        PortError: They were not, or may not have been written.
+    """
+    from orchestrator_adapters.sqlite.database import SqliteDatabase  # noqa: PLC0415 - only here
+    from orchestrator_adapters.sqlite.shared import SqliteCloseSource  # noqa: PLC0415
+
+    database = SqliteDatabase(Path(settings.data))
+    try:
+        await SqliteCloseSource(database).put(closes)
     finally:
         await database.aclose()
