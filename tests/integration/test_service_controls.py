@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,11 @@ class Floor:
         document = {"symbol": symbol, "mid": mid, "timestamp": utc_text(datetime.now(UTC))}
         with self.redis.administered() as client:
             client.set(f"price:{symbol}", json.dumps(document))
+
+    def close(self, symbol: str, price: str, day: str) -> None:
+        document = {"symbol": symbol, "close": price, "date": day}
+        with self.redis.administered() as client:
+            client.set(f"close:{symbol}", json.dumps(document))
 
     def want(self, **weights: float) -> None:
         self.signals.peer.batch = a_batch_document(
@@ -291,6 +296,25 @@ def test_two_services_order_one_difference_once(floor: Floor) -> None:
     assert None in said
     # The other came while the order was on the wire, or when it had filled.
     assert len(said) == 2
+
+
+def test_a_price_far_from_the_previous_close_is_not_traded_on(floor: Floor) -> None:
+    service = floor.start(PRICE_BAND="0.2", PRICE_BAND_REQUIRED="true")
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+    floor.close("AAPL", "110", yesterday)
+    floor.close("MSFT", "130", yesterday)
+    result = service.run(*SYMBOLS, rebalance_key="a").json()
+    assert reasons(result) == {
+        "AAPL": None,
+        "MSFT": "denied: PRICE_BAND price=100 previous_close=130 limit=0.2",
+        "TSLA": "denied: NO_REFERENCE_PRICE price=100",
+    }
+    assert floor.broker.orders == [("AAPL", "buy", 100)]
+    # Without a close, the last price that was accepted is what there is.
+    floor.close("AAPL", "110", "2020-01-02")
+    floor.price("AAPL", "125")
+    later = service.run(*SYMBOLS, rebalance_key="b").json()
+    assert reasons(later)["AAPL"] == "denied: PRICE_BAND price=125 last_accepted=100 limit=0.2"
 
 
 def test_a_strategy_that_fails_too_often_trades_again_when_it_is_re_armed(floor: Floor) -> None:
