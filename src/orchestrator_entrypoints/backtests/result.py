@@ -1,0 +1,247 @@
+"""What a backtest brings: days, orders, runs, and the figures that sum them up.
+
+Money and shares are exact. What only describes them, such as a volatility, is a float.
+
+A day's row holds two things. What was decided on that date's signals: orders, denials, leftover,
+status. And what that date's market made of the account: fills of the orders decided on the date
+before, turnover, costs, positions, equity at the close.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from decimal import Decimal
+from math import sqrt
+from typing import Any
+
+from attrs import asdict, field, frozen
+
+from orchestrator_core.explaining import Waterfall
+from orchestrator_core.identifiers import Symbol
+from orchestrator_core.money import ZERO, add_all
+from orchestrator_entrypoints.backtests.kept_runs import KeptRun
+
+TRADING_DAYS_A_YEAR = 252
+
+
+@frozen
+class Day:
+    """One date of a backtest, as it stands at its close.
+
+    Attributes:
+        equity: Cash, and positions at the close, account currency.
+        cash: Account currency; below zero where more was bought than there was.
+        positions: Shares held; none that are zero.
+        long: Worth of the long positions at the close, account currency.
+        short: Worth of the short positions, unsigned.
+        turnover: Worth of what was filled on the date, at the prices filled at.
+        costs: Commission, and what slippage took, of those fills, account currency.
+        drawdown: How far equity is below its highest so far, a fraction of that.
+        orders: Orders that the run of this date's signals was to send.
+        filled: Those of them that filled wholly, at the next price.
+        rejected: Those that the gateway did not take.
+        denials: Orders that controls denied, by code.
+        leftover_cash: What the plan left of the cash its weights asked for; None without a plan.
+        tracking_error: Root mean square of the weights missed; None without a plan.
+        run_status: The run's status, `halted` where the kill switch let none begin, None where the
+            date had no run.
+    """
+
+    date: date
+    equity: Decimal
+    cash: Decimal
+    positions: Mapping[Symbol, int] = field(hash=False)
+    long: Decimal = ZERO
+    short: Decimal = ZERO
+    turnover: Decimal = ZERO
+    costs: Decimal = ZERO
+    drawdown: Decimal = ZERO
+    orders: int = 0
+    filled: int = 0
+    rejected: int = 0
+    denials: Mapping[str, int] = field(factory=dict, hash=False)
+    leftover_cash: Decimal | None = None
+    tracking_error: Decimal | None = None
+    run_status: str | None = None
+
+    @property
+    def gross(self) -> Decimal:
+        """Long and short exposure together, account currency."""
+        return add_all((self.long, self.short))
+
+    @property
+    def net(self) -> Decimal:
+        """Long exposure less short exposure, account currency."""
+        return add_all((self.long, -self.short))
+
+
+@frozen
+class OrderRow:
+    """One order that was to be sent, or denied, and what became of it.
+
+    Attributes:
+        date: Of the signals that it was decided on.
+        qty: Whole shares, above zero.
+        leg: 1 for the second order of a flip through zero.
+        state: Our word for where it stands, such as `accepted` or `denied`.
+        status: The gateway's last word; None where it has said none.
+        reason: Why it was denied, halted, or is not known to be placed.
+        price: What it was sized with, account currency per share.
+        filled_qty: Shares filled.
+        fill_price: Account currency per share, slippage in it; None where nothing filled.
+        commission: Account currency.
+        slippage: What the fill price took beside the market's, account currency.
+    """
+
+    date: date
+    client_order_id: str
+    symbol: Symbol
+    side: str
+    qty: int
+    leg: int
+    state: str
+    status: str | None
+    reason: str | None
+    price: Decimal | None
+    filled_qty: int = 0
+    fill_price: Decimal | None = None
+    commission: Decimal = ZERO
+    slippage: Decimal = ZERO
+
+
+@frozen
+class Summary:
+    """The figures of a whole backtest.
+
+    Attributes:
+        total_return: Fraction of the capital at the start.
+        annual_return: The same a year of 252 days, compounded; -1 where nothing is left.
+        annual_volatility: Standard deviation of daily returns, times the root of 252.
+        max_drawdown: The worst of the days' drawdowns.
+        turnover: Worth of all fills, account currency.
+        costs: Account currency.
+        failed_runs: Runs that failed, or were not begun since trading was halted.
+    """
+
+    first: date
+    last: date
+    days: int
+    start_equity: Decimal
+    end_equity: Decimal
+    total_return: float
+    annual_return: float
+    annual_volatility: float
+    max_drawdown: float
+    turnover: Decimal
+    costs: Decimal
+    orders: int
+    filled: int
+    rejected: int
+    denials: Mapping[str, int] = field(hash=False)
+    failed_runs: int = 0
+
+
+@frozen
+class BacktestResult:
+    """What a backtest brings.
+
+    Attributes:
+        days: One a date of prices, in their order; at least one.
+        orders: Every order decided on; empty where runs were not kept.
+        runs: Every run that made a plan or failed; empty where they were not kept.
+        capital: What the account began with, account currency.
+        policy: The policy and the fills, in words, by name.
+        engine: `faithful` or `columnar`: what decided.
+        notes: What the reader should know, such as why an engine was not used.
+    """
+
+    days: tuple[Day, ...]
+    orders: tuple[OrderRow, ...]
+    runs: tuple[KeptRun, ...]
+    capital: Decimal
+    policy: Mapping[str, str] = field(hash=False)
+    engine: str = "faithful"
+    notes: tuple[str, ...] = ()
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row a day of plain values: for CSV, Parquet, or a frame."""
+        return [dict(_cells_of(day)) for day in self.days]
+
+    def orders_table(self) -> list[dict[str, Any]]:
+        """Return a row an order of plain values."""
+        return [asdict(row) for row in self.orders]
+
+    def run_of(self, day: date) -> KeptRun:
+        """Return the run of a date's signals.
+
+        Raises:
+            LookupError: There was none, or it was not kept.
+        """
+        for run in self.runs:
+            if run.as_of_date == day:
+                return run
+        raise LookupError(f"no run of {day} was kept")
+
+    def explain(self, day: date, symbol: str) -> Waterfall:
+        """Return the steps from a symbol's weight to its order, as production explains them.
+
+        Raises:
+            LookupError: The date had no run, or its plan does not hold the symbol.
+        """
+        return self.run_of(day).explain(symbol)
+
+    def summary(self) -> Summary:
+        """Return the figures of the whole."""
+        first, last = self.days[0], self.days[-1]
+        total = float(last.equity / self.capital) - 1
+        years = (len(self.days) - 1) / TRADING_DAYS_A_YEAR
+        return Summary(
+            first=first.date,
+            last=last.date,
+            days=len(self.days),
+            start_equity=self.capital,
+            end_equity=last.equity,
+            total_return=total,
+            annual_return=_annual(total, years),
+            annual_volatility=_volatility([float(day.equity) for day in self.days]),
+            max_drawdown=float(max(day.drawdown for day in self.days)),
+            turnover=add_all(day.turnover for day in self.days),
+            costs=add_all(day.costs for day in self.days),
+            orders=sum(day.orders for day in self.days),
+            filled=sum(day.filled for day in self.days),
+            rejected=sum(day.rejected for day in self.days),
+            denials=self._denials(),
+            failed_runs=sum(day.run_status in ("failed", "halted") for day in self.days),
+        )
+
+    def _denials(self) -> dict[str, int]:
+        codes = sorted({code for day in self.days for code in day.denials})
+        return {code: sum(day.denials.get(code, 0) for day in self.days) for code in codes}
+
+
+def _cells_of(day: Day) -> Iterator[tuple[str, Any]]:
+    yield "date", day.date
+    for name in ("equity", "cash", "long", "short", "gross", "net", "turnover", "costs"):
+        yield name, getattr(day, name)
+    yield "drawdown", day.drawdown
+    for name in ("orders", "filled", "rejected"):
+        yield name, getattr(day, name)
+    yield "denied", sum(day.denials.values())
+    for name in ("leftover_cash", "tracking_error", "run_status"):
+        yield name, getattr(day, name)
+    yield "num_positions", len(day.positions)
+
+
+def _annual(total: float, years: float) -> float:
+    if years <= 0:
+        return total
+    return -1.0 if total <= -1 else (1 + total) ** (1 / years) - 1
+
+
+def _volatility(equities: list[float]) -> float:
+    pairs = zip(equities, equities[1:], strict=False)
+    returns = [later / earlier - 1 for earlier, later in pairs if earlier]
+    if len(returns) < 2:
+        return 0.0
+    mean = sum(returns) / len(returns)
+    variance = sum((each - mean) ** 2 for each in returns) / (len(returns) - 1)
+    return sqrt(variance * TRADING_DAYS_A_YEAR)
