@@ -12,6 +12,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from orchestrator_core.errors import InvalidRequest
 from orchestrator_core.identifiers import Symbol, parse_symbol
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
@@ -176,8 +177,8 @@ def _date(path: Path, row: int, value: object) -> date:
 def _symbol(path: Path, row: int, column: str, value: object) -> Symbol:
     try:
         return parse_symbol(str(value))
-    except ValueError as problem:
-        raise _failure(path, row, column, str(problem)) from None
+    except InvalidRequest as problem:
+        raise _failure(path, row, column, problem.problem) from None
 
 
 def _number(path: Path, row: int, column: str, value: object) -> Decimal:

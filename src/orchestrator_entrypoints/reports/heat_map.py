@@ -104,7 +104,7 @@ def _plane_over(
 
 
 def _digits(figure: Shown) -> str:
-    return ".2%" if figure.is_share else ",.4~g" if figure.name == "sharpe" else ",.0f"
+    return ".2%" if figure.is_share else ",.0f"
 
 
 def _layout(varied: Sequence[Axis], figures: Sequence[Shown]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _layout(varied: Sequence[Axis], figures: Sequence[Shown]) -> dict[str, Any]:
     }
     if len(varied) > 1:
         layout["height"] = min(max(layout["height"], 360), 1200)
-        layout["yaxis"] |= {"type": "category", "title": {"text": varied[0].name}}
+        layout["yaxis"] |= {"type": "category", "title": {"text": varied[0].name, "standoff": 12}}
     else:
         layout["yaxis"] |= {"tickformat": "~g"}
     return layout

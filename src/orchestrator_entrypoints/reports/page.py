@@ -38,7 +38,14 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; }
 th { color: #59636e; font-weight: 600; }
 ul { margin: 0; padding-left: 20px; }
 """
-_CONFIG = {"displaylogo": False, "responsive": True}
+# Plotly has a button that sends what is drawn to a server of its makers, on by default.
+_CONFIG = {
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["lasso2d", "select2d", "sendChartToCloud"],
+    "plotlyServerURL": "",
+    "responsive": True,
+    "showSendToCloud": False,
+}
 
 
 @frozen

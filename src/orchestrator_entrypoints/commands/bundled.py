@@ -1,0 +1,40 @@
+"""What is backtested where no files are named: bundled real closes, under a momentum strategy.
+
+At each close the strategy of the demo ranks the symbols by their return from twelve months to one
+month before, buys the first five and sells the last five. It reads closes up to its own date alone,
+the last of them a month old, and what it says at a close is traded after it.
+"""
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+
+from orchestrator_core.identifiers import Symbol
+from orchestrator_entrypoints.data import daily_prices
+from orchestrator_entrypoints.demo.signals import LOOKBACK_DAYS, select
+
+Rows = tuple[tuple[date, Symbol, Decimal], ...]
+
+NAME = "momentum on bundled closes"
+
+
+def bundled_rows(progress: Callable[[int], None] = lambda _steps: None) -> tuple[Rows, Rows]:
+    """Return signals and closes: date, symbol, and weight or account currency per share.
+
+    Args:
+        progress: Told of each day.
+    """
+    prices = daily_prices()
+    signals: list[tuple[date, Symbol, Decimal]] = []
+    for day in prices.dates[LOOKBACK_DAYS:]:
+        chosen = select(prices, prices.symbols, as_of=day)
+        signals += [
+            (day, signal.symbol, Decimal(repr(signal.target_weight))) for signal in chosen.signals
+        ]
+        progress(1)
+    closes = tuple(
+        (day, symbol, close)
+        for day, row in zip(prices.dates, prices.closes, strict=True)
+        for symbol, close in zip(prices.symbols, row, strict=True)
+    )
+    return tuple(signals), closes
