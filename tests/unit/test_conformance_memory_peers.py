@@ -71,6 +71,8 @@ class MemoryPositions:
     source: MemoryPositionSource = field(factory=MemoryPositionSource)
 
     async def hold(self, positions: Sequence[Position]) -> None:
+        before = run_sync(self.source.positions())
+        self.source.put([Position(symbol, 0) for symbol in before])
         self.source.put(positions)
 
 

@@ -43,3 +43,21 @@ class PositionSourceConformance:
     async def test_a_position_of_no_shares_is_left_out(self, stage: PositionsStage) -> None:
         await stage.hold([Position(Symbol("AAPL"), 0), Position(Symbol("MSFT"), 1)])
         assert set(await stage.source.positions()) == {Symbol("MSFT")}
+
+    async def test_the_account_is_asked_each_time(self, stage: PositionsStage) -> None:
+        apple, microsoft = Symbol("AAPL"), Symbol("MSFT")
+        await stage.hold([Position(apple, 100), Position(microsoft, 1)])
+        before = await stage.source.positions()
+        await stage.hold([Position(apple, -3)])
+        assert dict(await stage.source.positions()) == {apple: Position(apple, -3)}
+        assert set(before) == {apple, microsoft}
+
+    async def test_a_large_account_comes_whole(self, stage: PositionsStage) -> None:
+        held = {
+            symbol: Position(symbol, qty)
+            for qty in range(-1000, 1001)
+            if qty
+            for symbol in [Symbol(f"S{qty + 1000}")]
+        }
+        await stage.hold(list(held.values()))
+        assert dict(await stage.source.positions()) == held

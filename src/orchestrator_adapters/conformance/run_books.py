@@ -211,6 +211,7 @@ class BookCases:
         self, stage: RunStage
     ) -> None:
         await accepted(stage, status="canceled")
+        assert await ids_in_book(stage) == []
         await stage.pass_time(FOLLOW)
         [followed] = await due(stage)
         revived = news_of(followed, "partially_filled", filled="5", follow=FOLLOW)
