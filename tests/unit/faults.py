@@ -9,6 +9,7 @@ from attrs import define, field
 from orchestrator_adapters.memory.kill_switch import MemoryKillSwitch
 from orchestrator_adapters.memory.runs import MemoryRunRepository
 from orchestrator_core.commits import OpenOrder
+from orchestrator_core.controls import ControlEvent
 from orchestrator_core.errors import OutcomeUnknown, Unavailable
 from orchestrator_core.kill_switch import (
     Disengagement,
@@ -117,7 +118,7 @@ class InterruptedKillSwitch:
 
 
 class InterruptedRuns(MemoryRunRepository):
-    """The memory run database, with its latch and its open orders behind `calls`."""
+    """The memory run database, with its latch, open orders and controls behind `calls`."""
 
     def __init__(self, clock: Clock, calls: Calls) -> None:
         super().__init__(clock)
@@ -136,3 +137,7 @@ class InterruptedRuns(MemoryRunRepository):
         return await self.calls.make(
             "runs", "swap_latch", lambda: swap(expected, new, entry=entry), writes=True
         )
+
+    async def add_control_event(self, event: ControlEvent) -> None:
+        add = super().add_control_event
+        await self.calls.make("runs", "add_control_event", lambda: add(event), writes=True)
