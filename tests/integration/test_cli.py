@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,10 @@ SYMBOLS = ["AAPL", "KO", "MSFT", "XOM"]
 CLOSED = "http://127.0.0.1:9"
 
 pytestmark = pytest.mark.usefixtures("settings")
+
+
+def a_day(days_ago: int) -> str:
+    return (datetime.now(UTC) - timedelta(days=days_ago)).date().isoformat()
 
 
 class Slow:
@@ -258,6 +263,9 @@ def test_a_run_database_that_cannot_be_opened_ends_with_7(tmp_path: Path, capsys
         (["prices", "set", "AAPL"], "'AAPL': expected SYMBOL=PRICE"),
         (["prices", "set", "AAPL=0"], "AAPL=0"),
         (["prices", "set", "AAPL=1", "AAPL=2"], "AAPL is given twice"),
+        (["prices", "set", "AAPL=1", "--close", "yesterday"], "--close: expected a date as"),
+        (["prices", "set", "AAPL=1", "--close", a_day(11)], "one of the 10 days before, got"),
+        (["prices", "set", "AAPL=1", "--close", a_day(-2)], "--close: expected today, "),
     ],
 )
 def test_an_input_without_meaning_ends_with_2_and_is_named(
@@ -419,6 +427,19 @@ def test_prices_come_from_a_file_too(tmp_path: Path, capsys: Captured) -> None:
     assert main(["prices", "set", "--csv", str(file)]) == ExitCode.USAGE
     assert "line 2: expected SYMBOL,PRICE" in capsys.readouterr().err
     assert main(["prices", "set", "--csv", str(tmp_path / "none.csv")]) == ExitCode.USAGE
+
+
+def test_closes_come_from_a_file_too(tmp_path: Path, capsys: Captured) -> None:
+    file, day = tmp_path / "closes.csv", a_day(1)
+    file.write_text("AAPL,125.67\nXOM,106.63\n")
+    assert main(["prices", "set", "--csv", str(file), "--close", day]) == ExitCode.DONE
+    first, last = (date.fromisoformat(day) + timedelta(days) for days in (1, 10))
+    out = capsys.readouterr().out
+    assert out.startswith(f"2 closes of {day} set in ")
+    assert out.endswith(f": prices are held against them from {first} to {last}, UTC\n")
+    # A close is no price: nothing is traded on it.
+    main(["run", "--symbols", "AAPL", "XOM"])
+    assert capsys.readouterr().out.count("price_unavailable: no price\n") == 2
 
 
 def test_prices_are_not_set_where_a_feed_writes_them(

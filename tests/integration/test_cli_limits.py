@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,28 @@ def test_a_difference_is_ordered_once_and_shown(
     ]
     assert " allocated of " in shown
     assert len(peers.ledger.orders) == 5
+
+
+def test_prices_are_held_against_closes_that_were_set(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setenv("PRICE_BAND", "0.1")
+    monkeypatch.setenv("PRICE_BAND_REQUIRED", "true")
+    prices = peers.prices.last_closes()
+    far = 2 * prices[Symbol("KO")]
+    day = (datetime.now(UTC) - timedelta(days=2)).date().isoformat()
+    closes = [f"AAPL={prices[Symbol('AAPL')]}", f"KO={far}", f"XOM={prices[Symbol('XOM')]}"]
+    assert main(["prices", "set", *closes, "--close", day]) == ExitCode.DONE
+    result = ran(capsys)
+    reasons = {each["symbol"]: each["skip_reason"] for each in result["mappings"]}
+    assert reasons == {
+        "AAPL": None,
+        "KO": f"denied: PRICE_BAND price={far / 2:f} previous_close={far:f} limit=0.1",
+        "MSFT": f"denied: NO_REFERENCE_PRICE price={prices[Symbol('MSFT')]:f}",
+        "XOM": None,
+    }
+    assert set(peers.ledger.positions()) == {"AAPL", "XOM"}
+    assert main(["replay", result["run_id"]]) == ExitCode.DONE
 
 
 def test_reduce_only_mode_is_turned_on_and_off_by_name(peers: Peers, capsys: Captured) -> None:
