@@ -84,6 +84,12 @@ class Desk:
             runs=self.runs,
         )
 
+    async def see_a_breaker(self) -> None:
+        """Change the latch as a run does that sees a breaker first: at the same epoch."""
+        latch = await self.runs.read_latch()
+        assert latch is not None
+        assert await self.runs.swap_latch(latch, evolve(latch, breaker_seen=True))
+
     async def engage_and_let_go(self) -> None:
         await self.engage()
         await self.let_go()
@@ -128,7 +134,7 @@ def test_a_repeat_of_the_same_event_is_one_event(number: int, failing: Failing) 
     assert list(run_sync(desk.runs.control_events(ALPHA, limit=9))) == [EVENT]
 
 
-@pytest.mark.parametrize("come", [Desk.engage, Desk.engage_and_let_go])
+@pytest.mark.parametrize("come", [Desk.engage, Desk.engage_and_let_go, Desk.see_a_breaker])
 @pytest.mark.parametrize("number", range(1, CALLS + 1))
 def test_whoever_comes_between_no_run_goes_on_without_knowing(
     number: int, come: Callable[[Desk], Awaitable[None]]
