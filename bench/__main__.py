@@ -3,12 +3,14 @@
 import argparse
 from collections.abc import Callable
 
-from bench import core, health, leftover, listing, runs
+from bench import columnar, columnar_equality, core, health, leftover, listing, runs
 
 PROGRAMS: dict[str, Callable[..., None]] = {
     "planning": core.planning,
     "startup": core.startup,
     "leftover": leftover.leftover,
+    "columnar": columnar.columnar,
+    "columnar-equality": columnar_equality.equality,
     "single": runs.single,
     "concurrent": runs.concurrent,
     "memory": runs.memory,
