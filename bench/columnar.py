@@ -24,7 +24,7 @@ from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.limits import Limits, OrderFacts, first_denial
 from orchestrator_core.model import OrderIntent, Side
 from orchestrator_core.money import decimal_of
-from orchestrator_core.planning import PlanningPolicy
+from orchestrator_core.plans import PlanningPolicy
 from orchestrator_core.sizing import SizingPolicy, SizingRules, size_position
 from orchestrator_entrypoints.backtests.columnar import size_columns
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.columnar import PLAIN, Market, a_market
 from bench.tables import print_table
-from orchestrator_core.planning import PlanningPolicy
+from orchestrator_core.plans import PlanningPolicy
 from orchestrator_entrypoints.backtests.columnar import ColumnarSizing, size_columns
 from tests.unit.columnar_cases import SYMBOLS, hard_cells, planned_day, policies
 

@@ -11,7 +11,8 @@ from bench.tables import print_table
 from orchestrator_core.identifiers import Decision, StrategyId, Symbol, TradingMode
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import Quote, Signal, SignalBatch
-from orchestrator_core.planning import PlanningPolicy, Snapshot, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import PlanningPolicy, Snapshot
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.sizing import SizingPolicy
 

@@ -22,7 +22,7 @@ from orchestrator_core.commits import PlanRecord, RunOpening
 from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.orders import Order
-from orchestrator_core.planning import Snapshot
+from orchestrator_core.plans import Snapshot
 from orchestrator_core.record import (
     canonical_json,
     content_hash,

@@ -7,7 +7,7 @@ from attrs import frozen
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.model import Quote
 from orchestrator_core.money import WIDE, ZERO, add_all, multiply
-from orchestrator_core.planning import OrderPlan, Snapshot
+from orchestrator_core.plans import OrderPlan, Snapshot
 
 # Tracking error is shown, and never computed with.
 PLACES = Decimal("1e-12")

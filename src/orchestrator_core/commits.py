@@ -9,7 +9,7 @@ from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.model import OrderIntent, OrderReport
 from orchestrator_core.orders import Order, Settlement
-from orchestrator_core.planning import OrderPlan, Snapshot
+from orchestrator_core.plans import OrderPlan, Snapshot
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.runs import Run, RunFailure
 

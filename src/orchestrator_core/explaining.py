@@ -20,7 +20,7 @@ from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import SessionRule
 from orchestrator_core.model import Quote, Signal
 from orchestrator_core.money import multiply
-from orchestrator_core.planning import SizingDecision, SkipReason, Snapshot
+from orchestrator_core.plans import SizingDecision, SkipReason, Snapshot
 from orchestrator_core.replay import StoredRecord, compare, derive
 from orchestrator_core.sizing import Sizing
 

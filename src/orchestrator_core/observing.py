@@ -23,7 +23,7 @@ from orchestrator_core.identifiers import ClientOrderId, Decision, Symbol
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import NoQuote, Quote, Reference, SignalBatch
-from orchestrator_core.planning import PlanningPolicy, Snapshot
+from orchestrator_core.plans import PlanningPolicy, Snapshot
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import Inquiry, LookUp, RunPorts
 from orchestrator_core.requests import RunRequest

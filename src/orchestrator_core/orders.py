@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from orchestrator_core.identifiers import ClientOrderId, RunId
 from orchestrator_core.lifecycle import OrderStanding, OrderState, advance
 from orchestrator_core.model import OrderIntent, OrderReport, Quote, Signal
-from orchestrator_core.planning import SizingDecision, SkipReason
+from orchestrator_core.plans import SizingDecision, SkipReason
 
 # The gateway's word for an order that it canceled on arrival.
 CANCELED = "canceled"

@@ -30,7 +30,7 @@ from orchestrator_core.model import (
     Signal,
     SignalBatch,
 )
-from orchestrator_core.planning import PlanningPolicy, Snapshot
+from orchestrator_core.plans import PlanningPolicy, Snapshot
 from orchestrator_core.record_policies import (
     decode_limits,
     decode_rules,

@@ -22,7 +22,7 @@ from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.model import OrderIntent
 from orchestrator_core.orders import Order, Settlement
 from orchestrator_core.outcomes import settlement_of_look
-from orchestrator_core.planning import Snapshot
+from orchestrator_core.plans import Snapshot
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import Inquiry, LookUp, LookUpKind, RunPorts
 from orchestrator_core.run_book import RunBook

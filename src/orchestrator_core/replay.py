@@ -19,7 +19,8 @@ from orchestrator_core.errors import OrchestratorError
 from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.orders import Order, order_of
-from orchestrator_core.planning import OrderPlan, Snapshot, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import OrderPlan, Snapshot
 from orchestrator_core.record import FORMATS, canonical_json, content_hash, decode_snapshot
 
 _STOPPED = frozenset({OrderState.SKIPPED, OrderState.DENIED})

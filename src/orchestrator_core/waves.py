@@ -30,9 +30,10 @@ from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import OrderIntent, Quote
 from orchestrator_core.outcomes import settlement_of_retry, settlement_of_try, stopping_outcome
-from orchestrator_core.planning import Snapshot, price_problem
+from orchestrator_core.plans import Snapshot
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import Allowance, RunPorts, SubmitKind, SubmitOutcome
+from orchestrator_core.price_ages import price_problem
 from orchestrator_core.run_book import RunBook
 from orchestrator_core.runs import FailureKind, RunFailure
 from orchestrator_core.sending import next_wave

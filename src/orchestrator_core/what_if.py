@@ -13,7 +13,8 @@ from attrs import evolve, field, frozen
 from orchestrator_core.errors import InvalidRequest, MalformedReply
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.model import NoQuote, Quote, Signal
-from orchestrator_core.planning import OrderPlan, Snapshot, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import OrderPlan, Snapshot
 from orchestrator_core.signals import check_batch
 
 SOURCE = "what_if"

@@ -15,7 +15,8 @@ from orchestrator_core.holding import RunHolder
 from orchestrator_core.identifiers import RunId
 from orchestrator_core.lifecycle import OPEN, RunStatus
 from orchestrator_core.observing import Observer, RunFailedError
-from orchestrator_core.planning import OrderPlan, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import OrderPlan
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import RunPorts
 from orchestrator_core.requests import RunRequest

@@ -14,7 +14,7 @@ from orchestrator_core.explaining import Waterfall
 from orchestrator_core.identifiers import RunId
 from orchestrator_core.lifecycle import OrderState, RunStatus, Tally
 from orchestrator_core.orders import Order
-from orchestrator_core.planning import SkipReason
+from orchestrator_core.plans import SkipReason
 from orchestrator_core.resolving import RESOLVABLE
 from orchestrator_core.runs import FailureKind, RecordedOutcome, Run, RunFailure, RunPage
 from orchestrator_entrypoints.attributions import attributions_of

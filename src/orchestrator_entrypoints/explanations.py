@@ -11,7 +11,8 @@ from orchestrator_core.errors import PortError
 from orchestrator_core.explaining import Waterfall, explain_record
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import SessionRule
-from orchestrator_core.planning import Snapshot, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import Snapshot
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import RunRepository
 from orchestrator_core.replay import StoredRecord, UnreadableRecord, derive

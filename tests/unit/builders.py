@@ -7,7 +7,7 @@ from decimal import Decimal
 from orchestrator_core.identifiers import Decision, StrategyId, Symbol, TradingMode
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import NoQuote, Quote, Signal, SignalBatch
-from orchestrator_core.planning import PlanningPolicy, Snapshot
+from orchestrator_core.plans import PlanningPolicy, Snapshot
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.sizing import SizingPolicy
 

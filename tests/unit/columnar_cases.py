@@ -13,7 +13,8 @@ from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import Quote, Signal
 from orchestrator_core.money import decimal_of
-from orchestrator_core.planning import PlanningPolicy, SizingDecision, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import PlanningPolicy, SizingDecision
 from orchestrator_core.signals import check_batch
 from orchestrator_core.sizing import SizingPolicy, SizingRules
 from orchestrator_entrypoints.backtests.columnar import (

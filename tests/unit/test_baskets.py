@@ -19,7 +19,8 @@ from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.limits import Limits, SessionRule
 from orchestrator_core.model import Quote, Side
 from orchestrator_core.money import ZERO
-from orchestrator_core.planning import OrderPlan, SkipReason, Snapshot, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import OrderPlan, SkipReason, Snapshot
 from orchestrator_core.record import decode_snapshot, encode_snapshot
 from orchestrator_core.recovery import recover_run
 from orchestrator_core.runs import FailureKind, Run

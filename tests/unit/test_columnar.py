@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import DenialCode, Limits
-from orchestrator_core.planning import PlanningPolicy, SkipReason
+from orchestrator_core.plans import PlanningPolicy, SkipReason
 from orchestrator_core.signals import WEIGHT_SUM_TOLERANCE
 from orchestrator_core.sizing import SizingPolicy, SizingRules
 from orchestrator_entrypoints.backtests.columnar import (

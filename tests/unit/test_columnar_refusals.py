@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve, fields
 
 from orchestrator_core.limits import Limits, SessionRule
-from orchestrator_core.planning import PlanningPolicy
+from orchestrator_core.plans import PlanningPolicy
 from orchestrator_core.sizing import SizingMode, SizingPolicy
 from orchestrator_entrypoints.backtests.columnar import (
     CELLS_A_BLOCK,

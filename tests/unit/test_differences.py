@@ -14,7 +14,8 @@ from orchestrator_core.holdings import Holdings, OpenQty, Unsettled
 from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.limits import DenialCode, Limits
 from orchestrator_core.model import Side
-from orchestrator_core.planning import OrderPlan, SizingDecision, SkipReason, Snapshot, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import OrderPlan, SizingDecision, SkipReason, Snapshot
 from orchestrator_core.record import decode_snapshot, encode_snapshot
 from orchestrator_core.sizing import SizingMode, SizingRules
 from tests.unit.builders import a_policy, a_quote, a_signal, a_snapshot

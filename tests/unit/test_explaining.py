@@ -12,7 +12,8 @@ from orchestrator_core.explaining import Step, StepName, explain, explain_record
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import NoQuote
-from orchestrator_core.planning import Snapshot, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import Snapshot
 from orchestrator_core.replay import UnreadableRecord
 from orchestrator_core.sizing import SizingPolicy, SizingRules
 from orchestrator_core.what_if import Changes, what_if

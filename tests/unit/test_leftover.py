@@ -12,7 +12,8 @@ from orchestrator_core.identifiers import Symbol
 from orchestrator_core.leftover import Rounded, spend_leftover
 from orchestrator_core.limits import Limits
 from orchestrator_core.money import WIDE, ZERO, decimal_of
-from orchestrator_core.planning import OrderPlan, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import OrderPlan
 from orchestrator_core.sizing import (
     SizingPolicy,
     SizingRules,

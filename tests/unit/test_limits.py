@@ -8,7 +8,8 @@ import pytest
 
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import DenialCode, Limits, SessionRule
-from orchestrator_core.planning import SizingDecision, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import SizingDecision
 from orchestrator_core.record import decode_snapshot, encode_snapshot
 from orchestrator_entrypoints.setting_rules import LIMITS
 from tests.unit.builders import a_policy, a_quote, a_signal, a_snapshot

@@ -16,7 +16,8 @@ from orchestrator_core.identifiers import StrategyId, Symbol
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import Contribution, Signal, SignalBatch
 from orchestrator_core.netting import Part, attribute, net_batches
-from orchestrator_core.planning import OrderPlan, Snapshot, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import OrderPlan, Snapshot
 from orchestrator_core.record import decode_snapshot, encode_snapshot
 from orchestrator_core.signals import check_batch
 from orchestrator_core.sizing import SizingRules

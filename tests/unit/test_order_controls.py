@@ -12,7 +12,8 @@ from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import Reference, Side
 from orchestrator_core.orders import order_of
-from orchestrator_core.planning import OrderPlan, Snapshot, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import OrderPlan, Snapshot
 from orchestrator_core.record import decode_snapshot, encode_snapshot
 from orchestrator_core.runs import basket_refusal
 from tests.unit.builders import NOW, a_decision, a_policy, a_quote, a_signal, a_snapshot

@@ -13,7 +13,8 @@ from orchestrator_core.holdings import Holdings
 from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import Quote, Reference
-from orchestrator_core.planning import OrderPlan, Snapshot, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import OrderPlan, Snapshot
 from orchestrator_core.sizing import SizingMode, SizingRules
 from orchestrator_core.tightening import tighten
 from tests.unit.builders import NOW, a_policy, a_quote, a_signal, a_snapshot

@@ -9,12 +9,8 @@ from hypothesis import strategies as st
 from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.limits import DenialCode, Limits
 from orchestrator_core.model import NoQuote, OrderIntent, Quote, Side
-from orchestrator_core.planning import (
-    SizingDecision,
-    SkipReason,
-    Snapshot,
-    plan_orders,
-)
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import SizingDecision, SkipReason, Snapshot
 from orchestrator_core.record import (
     canonical_json,
     content_hash,

@@ -15,7 +15,8 @@ from orchestrator_core.identifiers import RunId, StrategyId, Symbol
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import NoQuote
 from orchestrator_core.orders import order_of
-from orchestrator_core.planning import Snapshot, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import Snapshot
 from orchestrator_core.record import canonical_json, content_hash, encode_snapshot
 from orchestrator_core.replay import PlanRow, StoredRecord, Verdict, compare, derive, replay
 from orchestrator_core.run_files import decode_line, encode_line

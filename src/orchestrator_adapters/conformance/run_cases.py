@@ -26,7 +26,8 @@ from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import OrderReport, Quote, Signal, SignalBatch
 from orchestrator_core.orders import Order, Settlement
-from orchestrator_core.planning import PlanningPolicy, Snapshot, plan_orders
+from orchestrator_core.planning import plan_orders
+from orchestrator_core.plans import PlanningPolicy, Snapshot
 from orchestrator_core.ports import RunRepository
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.runs import Run, RunFailure

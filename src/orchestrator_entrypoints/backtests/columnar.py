@@ -17,7 +17,7 @@ from attrs import frozen
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import DenialCode
 from orchestrator_core.money import parse_money
-from orchestrator_core.planning import PlanningPolicy, SkipReason
+from orchestrator_core.plans import PlanningPolicy, SkipReason
 from orchestrator_entrypoints.backtests.columnar_blocks import Block, Codes, Columns, Shares
 from orchestrator_entrypoints.backtests.columnar_cells import (
     CODES,

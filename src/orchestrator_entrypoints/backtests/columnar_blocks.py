@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import DenialCode
 from orchestrator_core.money import decimal_of, has_few_digits
-from orchestrator_core.planning import PlanningPolicy, SkipReason
+from orchestrator_core.plans import PlanningPolicy, SkipReason
 from orchestrator_entrypoints.backtests.columnar_cells import (
     CODES,
     MAX_SHARES,

@@ -7,7 +7,7 @@ from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.limits import DenialCode, OrderFacts, first_denial
 from orchestrator_core.model import OrderIntent, Side
 from orchestrator_core.money import decimal_of, multiply
-from orchestrator_core.planning import PlanningPolicy, SkipReason
+from orchestrator_core.plans import PlanningPolicy, SkipReason
 from orchestrator_core.sizing import SizingMode, size_position
 
 

@@ -8,7 +8,7 @@ from attrs import evolve, field, frozen
 
 from orchestrator_core.explaining import Explained, Waterfall, explain_record
 from orchestrator_core.identifiers import RunId, StrategyId
-from orchestrator_core.planning import Snapshot
+from orchestrator_core.plans import Snapshot
 from orchestrator_core.record import canonical_json, content_hash, encode_snapshot
 from orchestrator_core.replay import StoredRecord, derive
 

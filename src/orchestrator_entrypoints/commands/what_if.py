@@ -12,7 +12,7 @@ from orchestrator_core.identifiers import Symbol, parse_symbol
 from orchestrator_core.model import Quote
 from orchestrator_core.money import multiply, parse_money
 from orchestrator_core.orders import order_of
-from orchestrator_core.planning import OrderPlan, SizingDecision, Snapshot
+from orchestrator_core.plans import OrderPlan, SizingDecision, Snapshot
 from orchestrator_core.ports import RunRepository
 from orchestrator_core.replay import PlanRow, UnreadableRecord, derive
 from orchestrator_core.what_if import Changes, WhatIf, what_if
