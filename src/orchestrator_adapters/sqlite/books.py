@@ -22,29 +22,29 @@ from orchestrator_core.lifecycle import OrderState, RunStatus
 from orchestrator_core.model import OrderIntent, Reference
 from orchestrator_core.record import encode_time
 
-_DAY = (
+SELECT_DAY = (
     f"SELECT {FOLLOWED_COLUMNS}, r.max_position_size FROM orchestration_runs r"  # noqa: S608
     " JOIN signal_order_mappings m USING (run_id)"
     f" WHERE r.strategy_id = ? AND r.as_of_date = ? AND m.state IN {in_states(IN_DAY)}"
     " ORDER BY m.client_order_id"
 )
-_UNSETTLED = (
+SELECT_UNSETTLED = (
     f"SELECT {FOLLOWED_COLUMNS} FROM signal_order_mappings m"  # noqa: S608
     f" WHERE m.state IN {in_states(REGISTERED_OPEN)}"
 )
-# Orders to be sent stand in runs that are open.
-_PLANNED = (
+# Orders to be sent stand in runs that are open: few, and CROSS JOIN has SQLite begin with them.
+SELECT_PLANNED = (
     f"SELECT {FOLLOWED_COLUMNS} FROM orchestration_runs r"  # noqa: S608
-    " JOIN signal_order_mappings m USING (run_id)"
-    " WHERE r.completed_at IS NULL AND m.state = 'planned'"
+    " CROSS JOIN signal_order_mappings m USING (run_id)"
+    f" WHERE r.status = '{RunStatus.RUNNING}' AND m.state = 'planned'"
 )
-_LIVE = f"SELECT {FOLLOWED_COLUMNS} FROM signal_order_mappings m WHERE m.is_live = 1"  # noqa: S608
-_LAST_ACCEPTED = (
+SELECT_LIVE = f"SELECT {FOLLOWED_COLUMNS} FROM signal_order_mappings m WHERE m.is_live = 1"  # noqa: S608
+SELECT_LAST_ACCEPTED = (
     "SELECT symbol, sizing_price, claimed_at FROM signal_order_mappings"
     " WHERE state = 'accepted' AND symbol = ? AND sizing_price IS NOT NULL"
     " AND claimed_at IS NOT NULL ORDER BY claimed_at DESC, id DESC LIMIT 1"
 )
-_ENDED = (
+SELECT_ENDED = (
     "SELECT status FROM orchestration_runs WHERE strategy_id = ? AND completed_at > ?"
     " AND coalesce(json_extract(request, '$.dry_run'), 0) = 0"
     " ORDER BY completed_at DESC, id DESC LIMIT ?"
@@ -75,10 +75,10 @@ def read_book(
 ) -> StrategyBook:
     """Return the strategy's book for one date; see `RunRepository.read_book`."""
     version = _version(connection, strategy_id)
-    days = connection.execute(_DAY, (strategy_id, as_of_date.isoformat())).fetchall()
+    days = connection.execute(SELECT_DAY, (strategy_id, as_of_date.isoformat())).fetchall()
     booked = [
         _booked(row)
-        for statement in (_UNSETTLED, _PLANNED, _LIVE)
+        for statement in (SELECT_UNSETTLED, SELECT_PLANNED, SELECT_LIVE)
         for row in connection.execute(statement).fetchall()
     ]
     booked.sort(key=lambda order: order.intent.client_order_id)
@@ -109,7 +109,7 @@ def last_accepted(
     """Return the price that each symbol's latest accepted order was sized with."""
     found = {}
     for symbol in symbols:
-        row = connection.execute(_LAST_ACCEPTED, (symbol,)).fetchone()
+        row = connection.execute(SELECT_LAST_ACCEPTED, (symbol,)).fetchone()
         if row is not None:
             price, at = Decimal(row["sizing_price"]), time_of(row["claimed_at"])
             found[symbol] = Reference(symbol, price, at, LAST_ACCEPTED)
@@ -126,7 +126,7 @@ def read_controls(
     if count_failures:
         rearmed = _latest(connection, strategy_id, (ControlEventKind.REARMED,))
         since = "" if rearmed is None else rearmed["occurred_at"]
-        for row in connection.execute(_ENDED, (strategy_id, since, count_failures)):
+        for row in connection.execute(SELECT_ENDED, (strategy_id, since, count_failures)):
             if row["status"] != RunStatus.FAILED:
                 break
             failed += 1
