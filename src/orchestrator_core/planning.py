@@ -18,13 +18,7 @@ from orchestrator_core.leftover import Rounded, spend_leftover
 from orchestrator_core.limits import Denial, OrderFacts, denial_of, first_denial
 from orchestrator_core.model import NoQuote, OrderIntent, Quote, Reference, Side, Signal
 from orchestrator_core.money import multiply
-from orchestrator_core.plans import (
-    OrderPlan,
-    PlanningPolicy,
-    SizingDecision,
-    SkipReason,
-    Snapshot,
-)
+from orchestrator_core.plans import OrderPlan, PlanningPolicy, SizingDecision, SkipReason, Snapshot
 from orchestrator_core.price_ages import price_problem
 from orchestrator_core.sizing import Sizing, SizingMode, size_position
 

@@ -10,16 +10,11 @@ the kill switch is asked and the age of each price is checked again.
 """
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from attrs import define, field
 
-from orchestrator_core.commits import (
-    ClaimAnswer,
-    PlanRecord,
-    WaveClaim,
-)
+from orchestrator_core.commits import ClaimAnswer, PlanRecord, WaveClaim
 from orchestrator_core.errors import IllegalTransition, PortError
 from orchestrator_core.halting import read_shared
 from orchestrator_core.holding import RunHolder
@@ -27,13 +22,13 @@ from orchestrator_core.identifiers import ClientOrderId
 from orchestrator_core.kill_switch import Halted, judge
 from orchestrator_core.legs import SecondLegs
 from orchestrator_core.lifecycle import OrderState
-from orchestrator_core.limits import Limits
-from orchestrator_core.model import OrderIntent, Quote
+from orchestrator_core.model import OrderIntent
 from orchestrator_core.outcomes import settlement_of_retry, settlement_of_try, stopping_outcome
+from orchestrator_core.places import Places
 from orchestrator_core.plans import Snapshot
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import Allowance, RunPorts, SubmitKind, SubmitOutcome
-from orchestrator_core.price_ages import price_problem
+from orchestrator_core.price_ages import PriceAges
 from orchestrator_core.run_book import RunBook
 from orchestrator_core.runs import FailureKind, RunFailure
 from orchestrator_core.sending import next_wave
@@ -49,11 +44,10 @@ class WaveSender:
     """One run's orders under way."""
 
     holder: RunHolder
-    _priced_at: dict[ClientOrderId, datetime] = field(factory=dict, init=False)
     _pending: list[OrderIntent] = field(factory=list, init=False)
     _doubtful: list[OrderIntent] = field(factory=list, init=False)
     _not_before: float = field(default=0.0, init=False)
-    _limits: Limits = field(factory=Limits, init=False)
+    _prices: PriceAges = field(factory=PriceAges, init=False)
     _second_legs: SecondLegs = field(init=False)
     _tally: SentTally = field(factory=SentTally, init=False)
 
@@ -78,7 +72,7 @@ class WaveSender:
         deadline = self._send_deadline()
         commit = await self.holder.commit_plan(record, claim)
         if commit.is_stale:
-            await self._free_places(() if claim is None else claim.client_order_ids)
+            await self._places.give_back(() if claim is None else claim.client_order_ids)
             return False
         self._pending = [i for i in self._pending if not self._book.is_adopted(i)]
         await self._submit(claim, commit.answer, deadline)
@@ -109,13 +103,8 @@ class WaveSender:
         await self._send_rest()
 
     def _note_prices(self, snapshot: Snapshot) -> None:
-        self._limits = snapshot.policy.limits
-        times = {quote.symbol: quote.as_of for quote in snapshot.quotes if isinstance(quote, Quote)}
-        self._priced_at = {
-            id_: times[order.intent.symbol]
-            for id_, order in self._book.orders.items()
-            if order.intent is not None and order.intent.symbol in times
-        }
+        intents = (order.intent for order in self._book.orders.values())
+        self._prices = PriceAges.of(snapshot, (each for each in intents if each is not None))
 
     # Claiming
 
@@ -174,6 +163,10 @@ class WaveSender:
         return self.holder.ports
 
     @property
+    def _places(self) -> Places:
+        return Places(self._ports.budget)
+
+    @property
     def _policy(self) -> RunPolicy:
         return self.holder.policy
 
@@ -182,17 +175,9 @@ class WaveSender:
         return bool(self._pending or self._doubtful)
 
     def _give_up_stale_prices(self, *, seconds_ahead: float) -> None:
-        if not self._has_more:
-            return
-        limits = self._limits
         then = self._ports.clock.now() + timedelta(seconds=seconds_ahead)
-        if price_problem(min(self._priced_at.values()), then, limits) is None:
-            return
-        for intent in self._pending + self._doubtful:
-            as_of = self._priced_at[intent.client_order_id]
-            problem = price_problem(as_of, then, limits)
-            if problem is not None:
-                self._let_go([intent], OrderState.NOT_PLACED, f"price {problem} when sending")
+        for intent, problem in self._prices.problems(self._pending + self._doubtful, then):
+            self._let_go([intent], OrderState.NOT_PLACED, f"price {problem} when sending")
 
     async def _may_follow(self, wave: Sequence[OrderIntent]) -> bool:
         """Whether the first legs of these orders, if any, have filled; else wait a moment."""
@@ -208,14 +193,10 @@ class WaveSender:
 
     async def _afford(self, ids: tuple[ClientOrderId, ...]) -> Allowance | None:
         """Ask how many of the orders the gateway may be given now; None: everything is given up."""
-        budget = self._ports.budget
-        if budget is None:
-            return Allowance(len(ids))
         try:
-            if self._doubtful:
-                # The place of the first try: a second one counts for itself.
-                await budget.give_back(ids)
-            return await budget.take(ids, hold_seconds=self.holder.lease.seconds)
+            return await self._places.take(
+                ids, hold_seconds=self.holder.lease.seconds, resends=bool(self._doubtful)
+            )
         except PortError as error:
             reason = f"the order budget cannot be asked: {error.cause}"
             self._fail(FailureKind.BUDGET_UNAVAILABLE, OrderState.NOT_PLACED, reason)
@@ -264,7 +245,9 @@ class WaveSender:
         outcomes = await self._ports.sink.submit(wave, deadline=deadline)
         self._tally.count(wave, outcomes)
         self._absorb(wave, outcomes, is_retry=claim.resends)
-        await self._give_places_back(outcomes)
+        # An unknown one may be on the wire still.
+        known = [o.client_order_id for o in outcomes if o.kind is not SubmitKind.UNKNOWN]
+        await self._places.give_back(known)
 
     async def _stop_at_surplus(self, wave: Sequence[OrderIntent], *, is_resend: bool) -> None:
         """Stop all trading, and this run, before more is sent than was planned."""
@@ -302,18 +285,6 @@ class WaveSender:
                 FailureKind.GATEWAY_UNAVAILABLE, cause, stop.retry_after
             )
             self._let_go(self._pending + self._doubtful, OrderState.NOT_PLACED, cause)
-
-    async def _give_places_back(self, outcomes: Sequence[SubmitOutcome]) -> None:
-        """Free the places of orders that are certainly no longer on the wire."""
-        done = [o.client_order_id for o in outcomes if o.kind is not SubmitKind.UNKNOWN]
-        await self._free_places(done)
-
-    async def _free_places(self, ids: Sequence[ClientOrderId]) -> None:
-        if self._ports.budget is None:
-            return
-        # What is not given back comes free by itself.
-        with suppress(PortError):
-            await self._ports.budget.give_back(ids)
 
     # Settling
 
