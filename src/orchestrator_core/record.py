@@ -12,25 +12,15 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from orchestrator_core.books import DayExposure
-from orchestrator_core.holdings import Holdings, OpenQty, Unsettled
-from orchestrator_core.identifiers import (
-    ClientOrderId,
-    Decision,
-    StrategyId,
-    Symbol,
-    TradingMode,
-)
-from orchestrator_core.model import (
-    Contribution,
-    NoQuote,
-    Quote,
-    Reference,
-    Side,
-    Signal,
-    SignalBatch,
-)
+from orchestrator_core.identifiers import Decision, StrategyId, Symbol, TradingMode
+from orchestrator_core.model import Contribution, NoQuote, Quote, Reference, Signal, SignalBatch
 from orchestrator_core.plans import PlanningPolicy, Snapshot
+from orchestrator_core.record_account import (
+    decode_day,
+    decode_holdings,
+    encode_day,
+    encode_holdings,
+)
 from orchestrator_core.record_policies import (
     decode_limits,
     decode_rules,
@@ -85,8 +75,8 @@ def encode_snapshot(snapshot: Snapshot) -> Json:
         "quotes": [_encode_quote(quote) for quote in snapshot.quotes],
         "decided_at": encode_time(snapshot.decided_at),
         "code_version": snapshot.code_version,
-        "holdings": None if snapshot.holdings is None else _encode_holdings(snapshot.holdings),
-        "day": None if snapshot.day is None else _encode_day(snapshot.day),
+        "holdings": None if snapshot.holdings is None else encode_holdings(snapshot.holdings),
+        "day": None if snapshot.day is None else encode_day(snapshot.day),
         "references": [_encode_reference(reference) for reference in snapshot.references],
     }
 
@@ -122,8 +112,8 @@ def decode_snapshot(encoded: Mapping[str, Any]) -> Snapshot:
             quotes=tuple(_decode_quote(quote) for quote in encoded["quotes"]),
             decided_at=decode_time(encoded["decided_at"]),
             code_version=encoded["code_version"],
-            holdings=_decode_holdings(encoded.get("holdings")),
-            day=_decode_day(encoded.get("day")),
+            holdings=decode_holdings(encoded.get("holdings")),
+            day=decode_day(encoded.get("day")),
             references=tuple(_decode_reference(each) for each in encoded.get("references", ())),
         )
     except (KeyError, TypeError, ArithmeticError) as error:
@@ -257,62 +247,6 @@ def _decode_quote(encoded: Mapping[str, Any]) -> Quote | NoQuote:
         price=Decimal(encoded["price"]),
         as_of=decode_time(encoded["as_of"]),
         source=encoded["source"],
-    )
-
-
-def _encode_holdings(holdings: Holdings) -> Json:
-    return {
-        "positions": dict(holdings.positions),
-        "open_orders": [
-            {
-                "symbol": order.symbol,
-                "client_order_id": order.client_order_id,
-                "side": order.side.value,
-                "qty": order.qty,
-            }
-            for order in holdings.open_orders
-        ],
-        "unsettled": [
-            {"symbol": order.symbol, "client_order_id": order.client_order_id, "why": order.why}
-            for order in holdings.unsettled
-        ],
-    }
-
-
-def _decode_holdings(encoded: Mapping[str, Any] | None) -> Holdings | None:
-    if encoded is None:
-        return None
-    return Holdings(
-        positions=tuple((Symbol(symbol), qty) for symbol, qty in encoded["positions"].items()),
-        open_orders=tuple(
-            OpenQty(
-                Symbol(order["symbol"]),
-                ClientOrderId(order["client_order_id"]),
-                Side(order["side"]),
-                order["qty"],
-            )
-            for order in encoded["open_orders"]
-        ),
-        unsettled=tuple(
-            Unsettled(
-                Symbol(order["symbol"]), ClientOrderId(order["client_order_id"]), order["why"]
-            )
-            for order in encoded["unsettled"]
-        ),
-    )
-
-
-def _encode_day(day: DayExposure) -> Json:
-    return {"long": str(day.long), "short": str(day.short), "held_ids": sorted(day.held_ids)}
-
-
-def _decode_day(encoded: Mapping[str, Any] | None) -> DayExposure | None:
-    if encoded is None:
-        return None
-    return DayExposure(
-        long=Decimal(encoded["long"]),
-        short=Decimal(encoded["short"]),
-        held_ids=frozenset(map(ClientOrderId, encoded["held_ids"])),
     )
 
 
