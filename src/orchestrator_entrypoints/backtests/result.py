@@ -10,7 +10,9 @@ before, turnover, costs, positions, equity at the close.
 from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from math import sqrt
+from statistics import stdev
 from typing import Any
 
 from attrs import asdict, field, frozen
@@ -238,10 +240,5 @@ def _annual(total: float, years: float) -> float:
 
 
 def _volatility(equities: list[float]) -> float:
-    pairs = zip(equities, equities[1:], strict=False)
-    returns = [later / earlier - 1 for earlier, later in pairs if earlier]
-    if len(returns) < 2:
-        return 0.0
-    mean = sum(returns) / len(returns)
-    variance = sum((each - mean) ** 2 for each in returns) / (len(returns) - 1)
-    return sqrt(variance * TRADING_DAYS_A_YEAR)
+    returns = [later / earlier - 1 for earlier, later in pairwise(equities) if earlier]
+    return stdev(returns) * sqrt(TRADING_DAYS_A_YEAR) if len(returns) > 1 else 0.0
