@@ -49,7 +49,7 @@ class Observer:
     ports: RunPorts
     policy: RunPolicy
 
-    async def signals(self) -> tuple[SignalBatch, Limits]:
+    async def fetch_signals(self) -> tuple[SignalBatch, Limits]:
         """Return the signals, checked, and the limits in force.
 
         Raises:
@@ -91,21 +91,16 @@ class Observer:
         )
         raise RunFailedError(RunFailure(FailureKind.THROTTLED, reason))
 
-    async def snapshot(self, batch: SignalBatch, limits: Limits) -> tuple[Snapshot, int | None]:
+    async def take_snapshot(
+        self, batch: SignalBatch, limits: Limits
+    ) -> tuple[Snapshot, int | None]:
         """Return all that is decided from, and the version of the book that it depends on.
 
         Raises:
             RunFailedError: Something that the decision depends on cannot be seen.
             PortError: The run database failed.
         """
-        policy = self.policy
-        decision = Decision(
-            environment=policy.environment,
-            mode=policy.mode,
-            strategy_id=policy.strategy_id,
-            as_of_date=batch.as_of_date,
-            rebalance_key=self.request.rebalance_key,
-        )
+        policy, decision = self.policy, self._decision_on(batch)
         is_delta = policy.sizing.mode is SizingMode.DELTA
         book = holdings = None
         if is_delta or limits.reduce_only or limits.has_day_bounds:
@@ -115,24 +110,32 @@ class Observer:
         symbols = self._to_be_priced(batch, holdings if is_delta else None)
         quotes = await self._quotes(symbols)
         references = await self._references(symbols) if limits.needs_references else ()
+        sizing = SizingPolicy(self.request.capital, self.request.max_position_size, policy.sizing)
+        day = None
+        if book is not None and limits.has_day_bounds:
+            day = day_exposure(book.day_orders, _ids_of(decision, symbols))
         snapshot = Snapshot(
             decision=decision,
             request=self.request,
-            policy=PlanningPolicy(
-                SizingPolicy(self.request.capital, self.request.max_position_size, policy.sizing),
-                limits,
-            ),
+            policy=PlanningPolicy(sizing, limits),
             batch=batch,
             quotes=quotes,
             decided_at=self.ports.clock.now(),
             code_version=policy.code_version,
             holdings=holdings,
-            day=None
-            if book is None or not limits.has_day_bounds
-            else day_exposure(book.day_orders, _ids_of(decision, symbols)),
+            day=day,
             references=references,
         )
         return snapshot, None if book is None else book.version
+
+    def _decision_on(self, batch: SignalBatch) -> Decision:
+        return Decision(
+            environment=self.policy.environment,
+            mode=self.policy.mode,
+            strategy_id=self.policy.strategy_id,
+            as_of_date=batch.as_of_date,
+            rebalance_key=self.request.rebalance_key,
+        )
 
     def _to_be_priced(self, batch: SignalBatch, account: Holdings | None) -> list[Symbol]:
         held = frozenset[Symbol]() if account is None else account.symbols

@@ -107,9 +107,9 @@ async def _decide_and_send(
 
 async def _send_plan(observer: Observer, holder: RunHolder) -> OrderPlan:
     """Decide, commit and send; decide anew while other plans move the book that it depends on."""
-    batch, limits = await observer.signals()
+    batch, limits = await observer.fetch_signals()
     for _ in range(MAX_DECISIONS):
-        snapshot, version = await observer.snapshot(batch, limits)
+        snapshot, version = await observer.take_snapshot(batch, limits)
         plan = plan_orders(snapshot, snapshot.policy)
         if await WaveSender(holder).send(PlanRecord(snapshot, plan, version)):
             return plan
