@@ -120,18 +120,19 @@ class Limits:
     @property
     def has_basket_bounds(self) -> bool:
         """Whether any control looks at a run's orders as a whole."""
-        if self.market_session is SessionRule.REFUSE or self.max_orders_a_run is not None:
+        bounds = (
+            *(self.max_orders_a_run, self.max_basket_long, self.max_basket_short),
+            *(self.max_basket_gross, self.max_basket_net),
+        )
+        if self.market_session is SessionRule.REFUSE or self.has_day_bounds:
             return True
-        one_side = (self.max_basket_long, self.max_basket_short)
-        both = (self.max_basket_gross, self.max_basket_net)
-        return self.has_day_bounds or any(bound is not None for bound in (*one_side, *both))
+        return any(bound is not None for bound in bounds)
 
     @property
     def has_day_bounds(self) -> bool:
         """Whether a control looks at all runs of a strategy and date together."""
-        one_side = (self.max_day_long, self.max_day_short)
-        both = (self.max_day_gross, self.max_day_net)
-        return any(bound is not None for bound in (*one_side, *both))
+        bounds = (self.max_day_long, self.max_day_short, self.max_day_gross, self.max_day_net)
+        return any(bound is not None for bound in bounds)
 
     @property
     def needs_references(self) -> bool:
