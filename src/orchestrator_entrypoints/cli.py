@@ -11,6 +11,10 @@ from importlib import import_module
 from typing import TypeAlias
 
 from orchestrator_core import __version__
+from orchestrator_entrypoints.commands.backtest_arguments import (
+    add_backtest_arguments,
+    add_sweep_arguments,
+)
 from orchestrator_entrypoints.commands.exit_codes import MEANINGS, ExitCode
 
 # Names a function below `commands`, such as `runs.list_runs`, without importing it.
@@ -62,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_runs(commands)
     _add_replay(commands)
     _add_what_if(commands)
+    _add_backtest(commands)
     _add_orders(commands)
     _add_recover(commands)
     _add_kill_switch(commands)
@@ -228,6 +233,25 @@ def _add_what_if(commands: Commands) -> None:
         "--weight", dest="weights", action="append", default=[], metavar="SYMBOL=WEIGHT"
     )
     _add_json(what_if)
+
+
+def _add_backtest(commands: Commands) -> None:
+    backtest = _command(
+        commands,
+        "backtest",
+        "go through history with the production core; write a report and tables",
+        "backtest.backtest",
+        takes_data=False,
+    )
+    add_backtest_arguments(backtest)
+    sweep = _command(
+        commands,
+        "sweep",
+        "backtest many policies, on this machine or a cluster; goes on where it was killed",
+        "sweep.sweep",
+        takes_data=False,
+    )
+    add_sweep_arguments(sweep)
 
 
 def _add_orders(commands: Commands) -> None:

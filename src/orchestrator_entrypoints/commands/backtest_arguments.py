@@ -30,10 +30,11 @@ def add_sweep_arguments(command: argparse.ArgumentParser) -> None:
     """Add what `orchestrator sweep` takes."""
     command.add_argument(
         "--grid",
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
         metavar="FIELD=VALUES",
-        help="a policy field and its values: 5000,10000 or 5000..50000:5000; once for each field",
+        help="a policy field and its values: 5000,10000 or 5000..50000:5000",
     )
     command.add_argument(
         "--sample", type=int, metavar="N", help="only so many cells of the grid, drawn at random"
@@ -71,8 +72,7 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--fills",
         choices=["next_open", "next_close"],
-        default="next_close",
-        help="when orders fill after the close that decides (next_close)",
+        help="when orders fill, after the close that decides (next_open where there are opens)",
     )
     for name, what in (("slippage", "what a fill loses"), ("commission", "what a fill costs")):
         command.add_argument(

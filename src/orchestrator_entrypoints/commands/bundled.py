@@ -13,20 +13,25 @@ from orchestrator_core.identifiers import Symbol
 from orchestrator_entrypoints.data import daily_prices
 from orchestrator_entrypoints.demo.signals import LOOKBACK_DAYS, select
 
-Rows = tuple[tuple[date, Symbol, Decimal], ...]
+# Date, symbol, value.
+Row = tuple[date, Symbol, Decimal]
 
-NAME = "momentum on bundled closes"
+DESCRIPTION = "momentum over 20 bundled US large caps, 2021 and 2022"
 
 
-def bundled_rows(progress: Callable[[int], None] = lambda _steps: None) -> tuple[Rows, Rows]:
+def bundled_rows(
+    progress: Callable[[int], None] = lambda _steps: None,
+) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """Return signals and closes: date, symbol, and weight or account currency per share.
 
     Args:
         progress: Told of each day.
     """
     prices = daily_prices()
-    signals: list[tuple[date, Symbol, Decimal]] = []
-    for day in prices.dates[LOOKBACK_DAYS:]:
+    signals: list[Row] = []
+    # Before it the strategy has nothing to say, and the account would only wait.
+    first = LOOKBACK_DAYS
+    for day in prices.dates[first:]:
         chosen = select(prices, prices.symbols, as_of=day)
         signals += [
             (day, signal.symbol, Decimal(repr(signal.target_weight))) for signal in chosen.signals
@@ -34,7 +39,7 @@ def bundled_rows(progress: Callable[[int], None] = lambda _steps: None) -> tuple
         progress(1)
     closes = tuple(
         (day, symbol, close)
-        for day, row in zip(prices.dates, prices.closes, strict=True)
+        for day, row in zip(prices.dates[first:], prices.closes[first:], strict=True)
         for symbol, close in zip(prices.symbols, row, strict=True)
     )
     return tuple(signals), closes

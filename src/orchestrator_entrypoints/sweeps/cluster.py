@@ -17,7 +17,7 @@ from orchestrator_entrypoints.sweeps.cells import Cell, Outcome, Work, evaluate
 from orchestrator_entrypoints.sweeps.processes import lost_outcome
 
 
-class ClusterUnavailable(Exception):
+class ClusterUnavailable(ConnectionError):
     """A cluster does not answer, has no workers, or cannot compute ours."""
 
 

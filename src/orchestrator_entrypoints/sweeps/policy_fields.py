@@ -4,28 +4,36 @@ The same words serve `--policy` of a backtest and the axes of a sweep.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from orchestrator_core.errors import InvalidRequest
 from orchestrator_core.identifiers import Symbol, parse_symbol
+from orchestrator_core.limits import Limits
 from orchestrator_core.money import parse_money
-from orchestrator_core.planning import PlanningPolicy
 from orchestrator_core.sizing import SizingMode
+from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.commands.limit_words import LIMIT_READERS, from_zero, truth, whole
 from orchestrator_entrypoints.variables import one_of
 
 # Short names, and what they are of a policy.
-SHORT = {"cap": "max_position_size", "buffer": "cash_buffer"}
-EVERY, LOT = "every", "lot"
-# Of limits that are open where none is given.
+SHORT = {"cap": "max_position_size", "buffer": "cash_buffer", "every": "rebalance_every"}
+LOT = "lot"
+# Of a bound that is open where none is given.
 OPEN = "none"
 
-_SIZES: Mapping[str, Callable[[str], Decimal]] = {
+
+def _open_or(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: None if text == OPEN else read(text)
+
+
+_OWN: Mapping[str, Callable[[str], Any]] = {
     "capital": parse_money,
-    "max_position_size": parse_money,
+    "max_position_size": _open_or(parse_money),
+    "lot": whole,
+    "compounds": truth,
+    "rebalance_every": whole,
 }
 _RULES: Mapping[str, Callable[[str], Any]] = {
     "min_order_notional": from_zero,
@@ -34,72 +42,50 @@ _RULES: Mapping[str, Callable[[str], Any]] = {
     "closes_absent": truth,
     "mode": one_of(SizingMode, str.lower),
 }
-NAMES = (*SHORT, LOT, EVERY, *_SIZES, *_RULES, *LIMIT_READERS)
+_LIMITS: Mapping[str, Callable[[str], Any]] = {
+    name: _open_or(read) if getattr(Limits(), name) is None else read
+    for name, read in LIMIT_READERS.items()
+}
+NAMES = (*SHORT, *_OWN, *_RULES, *_LIMITS)
 
 
-@frozen
-class PolicyFields:
-    """Fields that were read, by name.
-
-    Attributes:
-        lot: Shares that every symbol trades in multiples of; None leaves the policy's.
-        lots: The same of single symbols.
-        every: Signals of one date in so many are traded on; 1 trades on all.
-    """
-
-    sizes: Mapping[str, Decimal]
-    rules: Mapping[str, Any]
-    limits: Mapping[str, Any]
-    lot: int | None
-    lots: Mapping[Symbol, int]
-    every: int
-
-    def applied(self, policy: PlanningPolicy, symbols: Iterable[Symbol]) -> PlanningPolicy:
-        """Return the policy with these fields in force.
-
-        Raises:
-            ValueError: A value is none that the policy may have.
-        """
-        rules = {**self.rules}
-        if self.lot is not None or self.lots:
-            stored = policy.sizing.rules.lot_sizes
-            common = stored if self.lot is None else dict.fromkeys(symbols, self.lot)
-            rules["lot_sizes"] = {**common, **self.lots}
-        sizing = evolve(policy.sizing, rules=evolve(policy.sizing.rules, **rules), **self.sizes)
-        return PlanningPolicy(sizing, evolve(policy.limits, **self.limits))
-
-
-def read_fields(written: Iterable[tuple[str, str]]) -> PolicyFields:
-    """Return the fields of names and values.
+def policy_with(policy: BacktestPolicy, written: Iterable[tuple[str, str]]) -> BacktestPolicy:
+    """Return the policy with fields of that name and value in force.
 
     Raises:
-        ValueError: A name is unknown or there twice, or a value cannot be read; names it.
+        ValueError: A name is unknown or there twice, or a value is none that it may have; names it.
+
+    >>> policy_with(BacktestPolicy(), [("cap", "20000"), ("lot", "10")]).lot
+    10
     """
+    fields = _by_full_name(written)
+    rules, lots = _taken(fields, _RULES), _lots(fields)
+    if lots:
+        rules["lot_sizes"] = {**policy.rules.lot_sizes, **lots}
+    return evolve(
+        policy,
+        rules=evolve(policy.rules, **rules),
+        limits=evolve(policy.limits, **_taken(fields, _LIMITS)),
+        **_taken(fields, _OWN),
+    )
+
+
+def _by_full_name(written: Iterable[tuple[str, str]]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, text in written:
         full = SHORT.get(name, name)
         if full in fields:
             raise ValueError(f"{name} is given twice")
-        fields[full] = text
-    return PolicyFields(
-        sizes=_taken(fields, _SIZES),
-        rules=_taken(fields, _RULES),
-        limits=_taken(fields, {name: _or_open(name) for name in LIMIT_READERS}),
-        lot=_one(fields, LOT, whole) if LOT in fields else None,
-        lots=_lots(fields),
-        every=_one(fields, EVERY, whole) if EVERY in fields else 1,
-    )
-
-
-def _taken(fields: Mapping[str, str], readers: Mapping[str, Callable[[str], Any]]) -> Any:
-    _require_known(fields)
-    return {name: _one(fields, name, read) for name, read in readers.items() if name in fields}
-
-
-def _require_known(fields: Mapping[str, str]) -> None:
-    for name in fields:
-        if name not in NAMES and not name.startswith(f"{LOT}."):
+        if full not in NAMES and not full.startswith(f"{LOT}."):
             raise ValueError(f"{name[:60]!r} is none of {', '.join(sorted(NAMES))}, lot.SYMBOL")
+        fields[full] = text
+    return fields
+
+
+def _taken(
+    fields: Mapping[str, str], readers: Mapping[str, Callable[[str], Any]]
+) -> dict[str, Any]:
+    return {name: _one(fields, name, read) for name, read in readers.items() if name in fields}
 
 
 def _one(fields: Mapping[str, str], name: str, read: Callable[[str], Any]) -> Any:
@@ -107,13 +93,6 @@ def _one(fields: Mapping[str, str], name: str, read: Callable[[str], Any]) -> An
         return read(fields[name])
     except (ValueError, ArithmeticError) as problem:
         raise ValueError(f"{name}={fields[name][:60]}: {problem}") from None
-
-
-def _or_open(name: str) -> Callable[[str], Any]:
-    read = LIMIT_READERS[name]
-    if not name.startswith("max_") or name in {"max_signal_weight", "max_side_weight"}:
-        return read
-    return lambda text: None if text == OPEN else read(text)
 
 
 def _lots(fields: Mapping[str, str]) -> dict[Symbol, int]:

@@ -1,0 +1,162 @@
+"""`orchestrator sweep`: one backtest for each of many policies."""
+
+import argparse
+import os
+from functools import partial
+from pathlib import Path
+
+from attrs import frozen
+
+from orchestrator_entrypoints.backtests.policy import BacktestPolicy
+from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_inputs, read_policy
+from orchestrator_entrypoints.commands.backtest_outputs import (
+    Outputs,
+    missing_told,
+    outputs_of,
+)
+from orchestrator_entrypoints.commands.console import Column, Console, Row
+from orchestrator_entrypoints.commands.edge import CommandFailure
+from orchestrator_entrypoints.commands.exit_codes import ExitCode
+from orchestrator_entrypoints.reports.extras import require_extra
+from orchestrator_entrypoints.reports.sweep_page import best_first, sweep_page, table_of
+from orchestrator_entrypoints.sweeps.backtesting import Backtesting
+from orchestrator_entrypoints.sweeps.cells import (
+    Axis,
+    Cell,
+    Outcome,
+    count_cells,
+    grid,
+    parse_axis,
+    sample,
+)
+from orchestrator_entrypoints.sweeps.journal import JournalError, open_journal
+from orchestrator_entrypoints.sweeps.policy_fields import policy_with
+from orchestrator_entrypoints.sweeps.processes import run_on_processes
+from orchestrator_entrypoints.sweeps.sweeping import Compute
+from orchestrator_entrypoints.sweeps.sweeping import sweep as go_over
+
+MOST_CELLS = 1_000_000
+SHOWN = 5
+
+
+@frozen
+class _Plan:
+    axes: tuple[Axis, ...]
+    cells: tuple[Cell, ...]
+
+
+def sweep(arguments: argparse.Namespace, console: Console) -> int:
+    """Go over the cells that are not known yet; write what came of all, and say so."""
+    with missing_told():
+        if arguments.scheduler is not None:
+            require_extra("distributed", "distributed", why="--scheduler")
+        outputs = outputs_of(arguments)
+        policy = read_policy(arguments)
+        plan = _plan(arguments, policy)
+        inputs = read_inputs(arguments)
+    fills = read_fills(arguments, inputs)
+    work = Backtesting(inputs.signals, inputs.closes, inputs.opens, policy, fills)
+    # Data that no backtest can be made of are told before any worker has them.
+    with inputs.located():
+        work.check()
+    outcomes = _outcomes(
+        plan,
+        _compute(arguments, work),
+        outputs.path_of(".jsonl"),
+        inputs.digest(policy, fills),
+        console,
+    )
+    return _leave(plan, outcomes, outputs, inputs.description, console)
+
+
+def _plan(arguments: argparse.Namespace, policy: BacktestPolicy) -> _Plan:
+    try:
+        axes = tuple(map(parse_axis, arguments.grid))
+    except ValueError as problem:
+        raise CommandFailure(f"--grid: {problem}", ExitCode.USAGE) from None
+    if not axes:
+        raise CommandFailure("--grid: expected at least one FIELD=VALUES", ExitCode.USAGE)
+    count = arguments.sample
+    if count is not None and count < 1:
+        raise CommandFailure(f"--sample: expected at least 1, got {count}", ExitCode.USAGE)
+    total = count_cells(axes)
+    if min(total, count or total) > MOST_CELLS:
+        raise CommandFailure(
+            f"--grid: {total:,} cells are too many: draw some with --sample", ExitCode.USAGE
+        )
+    cells = grid(axes) if count is None else sample(axes, count, arguments.seed)
+    _require_readable(axes, policy)
+    return _Plan(axes, cells)
+
+
+def _require_readable(axes: tuple[Axis, ...], policy: BacktestPolicy) -> None:
+    try:
+        policy_with(policy, [(axis.name, axis.values[0]) for axis in axes])
+        for axis in axes:
+            for value in axis.values:
+                policy_with(policy, [(axis.name, value)])
+    except ValueError as problem:
+        raise CommandFailure(f"--grid: {problem}", ExitCode.USAGE) from None
+
+
+def _compute(arguments: argparse.Namespace, work: Backtesting) -> Compute:
+    if arguments.scheduler is not None:
+        from orchestrator_entrypoints.sweeps.cluster import run_on_cluster  # noqa: PLC0415 - extra
+
+        return partial(run_on_cluster, work, scheduler=arguments.scheduler)
+    processes = arguments.processes
+    if processes is None:
+        processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if processes < 1:
+        raise CommandFailure(f"--processes: expected at least 1, got {processes}", ExitCode.USAGE)
+    return partial(run_on_processes, work, processes=processes)
+
+
+def _outcomes(
+    plan: _Plan, compute: Compute, path: Path, digest: str, console: Console
+) -> tuple[Outcome, ...]:
+    try:
+        with open_journal(path, digest) as journal:
+            known = sum(cell in journal.done for cell in plan.cells)
+            if known:
+                console.note(f"{path} holds {known:,} of {len(plan.cells):,} cells already")
+            with console.progress("cells", total=len(plan.cells)) as advance:
+                return go_over(plan.cells, compute, journal, progress=advance)
+    except JournalError as problem:
+        raise CommandFailure(str(problem), ExitCode.USAGE) from None
+    except ConnectionError as problem:
+        raise CommandFailure(f"--scheduler: {problem}", ExitCode.UNAVAILABLE) from None
+
+
+def _leave(
+    plan: _Plan,
+    outcomes: tuple[Outcome, ...],
+    outputs: Outputs,
+    description: str,
+    console: Console,
+) -> int:
+    paths = outputs.write(
+        {"cells": table_of(outcomes)},
+        lambda: sweep_page(plan.axes, outcomes, source=description),
+    )
+    columns = [*(axis.name for axis in plan.axes), "total return", "max drawdown", "orders"]
+    rows = [
+        Row((*(value for _, value in outcome.cell), *_figures(outcome)))
+        for outcome in best_first(outcomes)[:SHOWN]
+    ]
+    console.table([Column(name, is_right=True) for name in columns], rows)
+    for path in (*paths, outputs.path_of(".jsonl")):
+        console.line(f"wrote {path}")
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    for outcome in failed[:SHOWN]:
+        words = " ".join(f"{name}={value}" for name, value in outcome.cell)
+        console.error(f"{words}: {outcome.error}")
+    if failed:
+        console.error(f"{len(failed):,} of {len(outcomes):,} cells have no figures")
+    return ExitCode.FAILED if failed else ExitCode.DONE
+
+
+def _figures(outcome: Outcome) -> tuple[str, str, str]:
+    figures = outcome.figures
+    total, drawdown = float(figures["total_return"]), float(figures["max_drawdown"])
+    return f"{total:.2%}", f"{drawdown:.2%}", f"{int(figures['orders']):,}"
