@@ -5,18 +5,21 @@ from datetime import date
 from itertools import takewhile
 from typing import Final
 
-from orchestrator_adapters.order_rows import intent_of_row, report_of_row
+from orchestrator_adapters.book_rows import (
+    booked_order_of_row,
+    control_event_of_row,
+    day_order_of_row,
+    last_accepted_of_row,
+)
 from orchestrator_adapters.postgres.database import PostgresDatabase, Session
-from orchestrator_adapters.postgres.rows import Row, text_array
-from orchestrator_adapters.run_rows import time_of
-from orchestrator_adapters.run_rules import LAST_ACCEPTED, REGISTERED_OPEN, is_live
+from orchestrator_adapters.postgres.rows import text_array
+from orchestrator_adapters.run_rules import REGISTERED_OPEN, is_live
 from orchestrator_adapters.storable import storable_text
-from orchestrator_core.books import BookedOrder, DayOrder, StrategyBook, notional_of
+from orchestrator_core.books import StrategyBook
 from orchestrator_core.controls import ControlEvent, ControlEventKind, StrategyControls
-from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import StrategyId, Symbol
-from orchestrator_core.lifecycle import OrderState, RunStatus
-from orchestrator_core.model import OrderIntent, Reference
+from orchestrator_core.lifecycle import RunStatus
+from orchestrator_core.model import Reference
 
 _OPEN: Final = text_array(sorted({*(state.value for state in REGISTERED_OPEN), "planned"}))
 
@@ -52,7 +55,7 @@ _LIVE: Final = f"""{_COLUMNS}
 """  # noqa: S608 - names of ours alone
 
 _LAST_ACCEPTED: Final = """
-    SELECT s.symbol, a.price, a.claimed_at
+    SELECT s.symbol, a.price AS sizing_price, a.claimed_at
     FROM unnest(%s::text[]) AS s (symbol)
     CROSS JOIN LATERAL (
         SELECT price, claimed_at FROM accepted_prices
@@ -113,33 +116,18 @@ async def read_book(
         # An order may be accepted between the two looks: then it is in both.
         booked = {
             order.intent.client_order_id: order
-            for order in map(_booked, (*live, *unsettled))
+            for order in map(booked_order_of_row, (*live, *unsettled))
             if is_live(order.state, order.report)
         }
         return StrategyBook(
             version=versions[0]["version"] if versions else 0,
-            day_orders=tuple(sorted(map(_of_day, days), key=lambda each: each.client_order_id)),
+            day_orders=tuple(
+                sorted(map(day_order_of_row, days), key=lambda each: each.client_order_id)
+            ),
             open_orders=tuple(booked[id_] for id_ in sorted(booked)),
         )
 
     return await database.run("read_book", work)
-
-
-def _of_day(row: Row) -> DayOrder:
-    intent = _intent_of(row)
-    notional = notional_of(intent, row["sizing_price"], cap=row["cap"])
-    return DayOrder(intent.client_order_id, intent.side, notional)
-
-
-def _booked(row: Row) -> BookedOrder:
-    return BookedOrder(_intent_of(row), OrderState(row["state"]), report_of_row(row))
-
-
-def _intent_of(row: Row) -> OrderIntent:
-    intent = intent_of_row(row)
-    if intent is None:
-        raise IllegalTransition(f"an order of run {row['run_id']} in a book has no id")
-    return intent
 
 
 async def last_accepted(
@@ -147,15 +135,7 @@ async def last_accepted(
 ) -> Mapping[Symbol, Reference]:
     """Return the price that each symbol's latest accepted order was sized with."""
     rows = await database.fetch("last_accepted", _LAST_ACCEPTED, (text_array(symbols),))
-    return {
-        Symbol(row["symbol"]): Reference(
-            Symbol(row["symbol"]),
-            row["price"],
-            time_of(row["claimed_at"]),
-            LAST_ACCEPTED,
-        )
-        for row in rows
-    }
+    return {reference.symbol: reference for reference in map(last_accepted_of_row, rows)}
 
 
 async def read_controls(
@@ -187,13 +167,4 @@ async def control_events(
 ) -> Sequence[ControlEvent]:
     """Return what operators did for the strategy, newest first."""
     rows = await database.fetch("control_events", _EVENTS, (strategy_id, max(limit, 0)))
-    return tuple(
-        ControlEvent(
-            strategy_id,
-            ControlEventKind(row["event"]),
-            time_of(row["occurred_at"]),
-            row["operator"],
-            row["notes"],
-        )
-        for row in rows
-    )
+    return tuple(control_event_of_row(row, strategy_id) for row in rows)

@@ -7,23 +7,25 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 
-from orchestrator_adapters.order_rows import intent_of_row, report_of_row
-from orchestrator_adapters.run_rows import time_of
-from orchestrator_adapters.run_rules import IN_DAY, LAST_ACCEPTED, REGISTERED_OPEN
+from orchestrator_adapters.book_rows import (
+    booked_order_of_row,
+    control_event_of_row,
+    day_order_of_row,
+    last_accepted_of_row,
+)
+from orchestrator_adapters.run_rules import IN_DAY, REGISTERED_OPEN
 from orchestrator_adapters.sqlite.orders import FOLLOWED_COLUMNS, in_states
 from orchestrator_adapters.storable import storable_text
-from orchestrator_core.books import BookedOrder, DayOrder, StrategyBook, notional_of
+from orchestrator_core.books import StrategyBook
 from orchestrator_core.controls import ControlEvent, ControlEventKind, StrategyControls
-from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import StrategyId, Symbol
-from orchestrator_core.lifecycle import OrderState, RunStatus
-from orchestrator_core.model import OrderIntent, Reference
+from orchestrator_core.lifecycle import RunStatus
+from orchestrator_core.model import Reference
 from orchestrator_core.record import encode_time
 
 SELECT_DAY = (
-    f"SELECT {FOLLOWED_COLUMNS}, r.max_position_size FROM orchestration_runs r"  # noqa: S608
+    f"SELECT {FOLLOWED_COLUMNS}, r.max_position_size AS cap FROM orchestration_runs r"  # noqa: S608
     " JOIN signal_order_mappings m USING (run_id)"
     f" WHERE r.strategy_id = ? AND r.as_of_date = ? AND m.state IN {in_states(IN_DAY)}"
     " ORDER BY m.client_order_id"
@@ -77,30 +79,12 @@ def read_book(
     version = _version(connection, strategy_id)
     days = connection.execute(SELECT_DAY, (strategy_id, as_of_date.isoformat())).fetchall()
     booked = [
-        _booked(row)
+        booked_order_of_row(row)
         for statement in (SELECT_UNSETTLED, SELECT_PLANNED, SELECT_LIVE)
         for row in connection.execute(statement).fetchall()
     ]
     booked.sort(key=lambda order: order.intent.client_order_id)
-    return StrategyBook(version, tuple(map(_of_day, days)), tuple(booked))
-
-
-def _of_day(row: sqlite3.Row) -> DayOrder:
-    intent, text = _intent_of(row), row["sizing_price"]
-    cap = Decimal(row["max_position_size"])
-    price = None if text is None else Decimal(text)
-    return DayOrder(intent.client_order_id, intent.side, notional_of(intent, price, cap=cap))
-
-
-def _booked(row: sqlite3.Row) -> BookedOrder:
-    return BookedOrder(_intent_of(row), OrderState(row["state"]), report_of_row(row))
-
-
-def _intent_of(row: sqlite3.Row) -> OrderIntent:
-    intent = intent_of_row(row)
-    if intent is None:
-        raise IllegalTransition(f"an order of run {row['run_id']} in a book has no id")
-    return intent
+    return StrategyBook(version, tuple(map(day_order_of_row, days)), tuple(booked))
 
 
 def last_accepted(
@@ -111,8 +95,7 @@ def last_accepted(
     for symbol in symbols:
         row = connection.execute(SELECT_LAST_ACCEPTED, (symbol,)).fetchone()
         if row is not None:
-            price, at = Decimal(row["sizing_price"]), time_of(row["claimed_at"])
-            found[symbol] = Reference(symbol, price, at, LAST_ACCEPTED)
+            found[symbol] = last_accepted_of_row(row)
     return found
 
 
@@ -170,13 +153,4 @@ def control_events(
         " WHERE strategy_id = ? ORDER BY occurred_at DESC, id DESC LIMIT ?",
         (strategy_id, max(limit, 0)),
     )
-    return tuple(
-        ControlEvent(
-            strategy_id,
-            ControlEventKind(row["event"]),
-            time_of(row["occurred_at"]),
-            row["operator"],
-            row["notes"],
-        )
-        for row in rows
-    )
+    return tuple(control_event_of_row(row, strategy_id) for row in rows)
