@@ -2,19 +2,14 @@
 
 from collections.abc import Callable
 
-from orchestrator_core.commits import IdempotencyKey
 from orchestrator_core.engaging import EngageAnswer, disengage, engage
 from orchestrator_core.errors import PortError
 from orchestrator_core.halting import follow, read_switch
-from orchestrator_core.identifiers import RunId
 from orchestrator_core.kill_switch import Disengagement, Engagement, Halted
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import RunPorts
 from orchestrator_core.recovery import recover_run
-from orchestrator_core.requests import RunRequest
-from orchestrator_core.runs import Run
 from orchestrator_core.tracking import follow_orders
-from orchestrator_core.workflow import execute_run
 
 ROUND_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 16.0
@@ -49,18 +44,6 @@ async def _tend_once(ports: RunPorts, policy: RunPolicy) -> bool:
         await follow(reading, ports.kill_switch, ports.runs, ports.clock)
         has_worked = True
     return has_worked or looks.looked > 0
-
-
-async def ask_for_run(
-    request: RunRequest,
-    *,
-    run_id: RunId,
-    ports: RunPorts,
-    policy: RunPolicy,
-    key: IdempotencyKey | None = None,
-) -> Run:
-    """Make a run, as the service does for a client."""
-    return await execute_run(request, run_id=run_id, ports=ports, policy=policy, idempotency=key)
 
 
 async def stop_trading(
