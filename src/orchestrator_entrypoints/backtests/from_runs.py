@@ -1,0 +1,217 @@
+"""From record to backtest: the recorded decisions of a period, under other policies.
+
+Two questions are answered. What each run would have decided, had its policy been otherwise: each
+stored snapshot is planned once more, with all else as it was, the account included. And what would
+have come of the period: its signals and prices are backtested under each policy, from cash alone.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from attrs import evolve, frozen
+
+from orchestrator_core.allocating import Allocation, allocation_of
+from orchestrator_core.errors import InvalidRequest
+from orchestrator_core.identifiers import RunId, Symbol
+from orchestrator_core.model import Quote, SignalBatch
+from orchestrator_core.orders import order_of
+from orchestrator_core.plans import OrderPlan, Snapshot
+from orchestrator_core.record import canonical_json
+from orchestrator_core.record_policies import encode_limits, encode_rules
+from orchestrator_core.replay import (
+    Derivation,
+    Difference,
+    PlanRow,
+    StoredRecord,
+    UnreadableRecord,
+    compare,
+    derive,
+)
+from orchestrator_core.what_if import Changes, what_if
+from orchestrator_entrypoints.backtests.faithful import backtest
+from orchestrator_entrypoints.backtests.fills import FillModel
+from orchestrator_entrypoints.backtests.policy import BacktestPolicy
+from orchestrator_entrypoints.backtests.result import BacktestResult
+from orchestrator_entrypoints.backtests.tables import BacktestDataError
+
+AS_RECORDED = "as recorded"
+
+
+@frozen
+class Redecided:
+    """One recorded run under another policy.
+
+    Attributes:
+        differences: One a symbol that would have been decided otherwise.
+        before: How near the recorded plan came to its weights.
+        after: How near the other plan comes.
+        refusal: Why the run would have refused its signals as a whole; None: it would not.
+    """
+
+    run_id: RunId
+    as_of_date: date
+    differences: tuple[Difference, ...]
+    before: Allocation
+    after: Allocation
+    refusal: str | None = None
+
+
+@frozen
+class PolicyOutcome:
+    """The recorded period under one policy.
+
+    Attributes:
+        runs: Every recorded run, in the order of their start.
+        result: What came of the period's signals, from cash alone; None where the record holds too
+            little for it.
+        why_no_result: What it lacks.
+    """
+
+    name: str
+    runs: tuple[Redecided, ...]
+    result: BacktestResult | None = None
+    why_no_result: str | None = None
+
+    @property
+    def changed(self) -> int:
+        """How many orders would have been otherwise."""
+        return sum(len(run.differences) for run in self.runs)
+
+
+@frozen
+class FromRuns:
+    """The recorded period under several policies.
+
+    Attributes:
+        outcomes: First as recorded, then the others as they were given.
+        notes: What the reader should know, such as runs that were left out.
+    """
+
+    outcomes: tuple[PolicyOutcome, ...]
+    notes: tuple[str, ...] = ()
+
+
+def backtest_from_runs(
+    records: Iterable[StoredRecord],
+    policies: Mapping[str, Changes],
+    *,
+    prices: Any = None,
+    fills: FillModel | None = None,
+) -> FromRuns:
+    """Decide recorded runs under other policies, and backtest their signals under each.
+
+    Args:
+        records: Of one strategy.
+        policies: What is to be otherwise, by name. Prices and weights of symbols are not changed.
+        prices: Closes by date and symbol, account currency per share; None takes those that the
+            runs were sized with, each standing until the next run that saw one.
+        fills: What becomes of orders.
+
+    Raises:
+        ValueError: No record can be read, or they are of several strategies.
+        InvalidRequest: A change is out of bounds.
+    """
+    derived, notes = _derive_all(records)
+    strategies = {each.snapshot.decision.strategy_id for _, each in derived}
+    if len(strategies) != 1:
+        found = ", ".join(sorted(strategies)) or "none that can be read"
+        raise ValueError(f"records: expected runs of one strategy, got {found}")
+    for changes in policies.values():
+        if changes.prices or changes.weights:
+            raise InvalidRequest("policies", "prices and weights are what was recorded")
+    last = {each.snapshot.batch.as_of_date: each.snapshot for _, each in derived}
+    if len({_in_force(snapshot) for snapshot in last.values()}) > 1:
+        notes.append("the policy changed meanwhile: results are under that of the first run")
+    batches, given = _recorded(last) if prices is None else (_batches(last), prices)
+    outcomes = []
+    for name, changes in {AS_RECORDED: Changes(), **policies}.items():
+        runs = tuple(_decide_again(run_id, each, changes) for run_id, each in derived)
+        policy = _policy_of(last[min(last)], changes)
+        outcomes.append(_with_result(PolicyOutcome(name, runs), batches, given, policy, fills))
+    return FromRuns(tuple(outcomes), tuple(notes))
+
+
+def _derive_all(
+    records: Iterable[StoredRecord],
+) -> tuple[list[tuple[RunId, Derivation]], list[str]]:
+    derived, notes = [], []
+    for record in sorted(records, key=lambda each: (each.started_at, each.run_id)):
+        try:
+            derivation = derive(record)
+        except UnreadableRecord as error:
+            notes.append(f"run {record.run_id} is left out: {error}")
+            continue
+        derived.append((record.run_id, derivation))
+    return derived, notes
+
+
+def _decide_again(run_id: RunId, derivation: Derivation, changes: Changes) -> Redecided:
+    snapshot = derivation.snapshot
+    found = what_if(snapshot, changes)
+    return Redecided(
+        run_id=run_id,
+        as_of_date=snapshot.batch.as_of_date,
+        differences=compare(_rows_of(found.before), _rows_of(found.after)),
+        before=allocation_of(found.before, snapshot),
+        after=allocation_of(found.after, found.changed),
+        refusal=found.refusal,
+    )
+
+
+def _rows_of(plan: OrderPlan) -> tuple[PlanRow, ...]:
+    return tuple(PlanRow.of(order_of(decision)) for decision in plan.decisions)
+
+
+def _batches(last: Mapping[date, Snapshot]) -> list[SignalBatch]:
+    return [last[day].batch for day in sorted(last)]
+
+
+def _recorded(
+    last: Mapping[date, Snapshot],
+) -> tuple[list[SignalBatch], dict[date, Mapping[Symbol, Decimal]]]:
+    """Return the signals that had a price, and the prices; one stands until the next is seen."""
+    known: dict[Symbol, Decimal] = {}
+    batches = []
+    prices: dict[date, Mapping[Symbol, Decimal]] = {}
+    for day in sorted(last):
+        snapshot = last[day]
+        known |= {q.symbol: q.price for q in snapshot.quotes if isinstance(q, Quote)}
+        prices[day] = dict(known)
+        signals = tuple(each for each in snapshot.batch.signals if each.symbol in known)
+        batches.append(evolve(snapshot.batch, signals=signals, num_signals=len(signals)))
+    return batches, prices
+
+
+def _in_force(snapshot: Snapshot) -> str:
+    sizing = snapshot.policy.sizing
+    rules, limits = encode_rules(sizing.rules), encode_limits(snapshot.policy.limits)
+    amounts = (f"{sizing.capital:f}", f"{sizing.max_position_size:f}")
+    return canonical_json([*amounts, rules, limits])
+
+
+def _policy_of(snapshot: Snapshot, changes: Changes) -> BacktestPolicy:
+    sizing, cap = snapshot.policy.sizing, changes.max_position_size
+    return BacktestPolicy(
+        capital=sizing.capital if changes.capital is None else changes.capital,
+        max_position_size=sizing.max_position_size if cap is None else cap,
+        rules=evolve(sizing.rules, **changes.rules),
+        limits=evolve(snapshot.policy.limits, **changes.limits),
+        compounds=False,
+        strategy_id=snapshot.decision.strategy_id,
+    )
+
+
+def _with_result(
+    outcome: PolicyOutcome,
+    batches: Sequence[SignalBatch],
+    prices: Any,
+    policy: BacktestPolicy,
+    fills: FillModel | None,
+) -> PolicyOutcome:
+    try:
+        result = backtest(list(batches), prices, policy=policy, fills=fills)
+    except BacktestDataError as error:
+        return evolve(outcome, why_no_result=str(error))
+    return evolve(outcome, result=result)
