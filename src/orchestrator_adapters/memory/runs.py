@@ -5,7 +5,6 @@ No method suspends, so each is atomic among the tasks of one event loop.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from operator import itemgetter
 
 from attrs import evolve
 
@@ -43,7 +42,7 @@ from orchestrator_core.controls import ControlEvent, StrategyControls
 from orchestrator_core.errors import IllegalTransition, LeaseLost
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol
 from orchestrator_core.kill_switch import EntryIdentity, HistoryEntry, Latch
-from orchestrator_core.lifecycle import HOLDS_ID, OrderState, RunStatus, advance
+from orchestrator_core.lifecycle import HOLDS_ID, OrderState, RunStatus
 from orchestrator_core.model import Reference
 from orchestrator_core.orders import Order, Settlement
 from orchestrator_core.ports import Clock
@@ -184,7 +183,7 @@ class MemoryRunRepository:
         self, strategy_id: StrategyId, *, lease_seconds: float, run_id: RunId | None = None
     ) -> TakenRun | None:
         now = self._clock.now()
-        stored = self._takable(strategy_id, run_id, now)
+        stored = self._runs.takable(strategy_id, run_id, now)
         if stored is None:
             return None
         stored.lease_epoch += 1
@@ -201,18 +200,6 @@ class MemoryRunRepository:
             claim_ages={id_: (now - at).total_seconds() for id_, at in stored.claimed_at.items()},
             keeps_ids=self._keeps_ids.get(strategy_id),
         )
-
-    def _takable(
-        self, strategy_id: StrategyId, run_id: RunId | None, now: datetime
-    ) -> StoredRun | None:
-        candidates = [s for s in self._runs.running if s.run.strategy_id == strategy_id]
-        if run_id is not None:
-            free = (
-                s for s in candidates if s.lease_expires_at is None or s.lease_expires_at <= now
-            )
-            return next((s for s in free if s.run.run_id == run_id), None)
-        due = [(s.due_at, s) for s in candidates if s.due_at is not None and s.due_at <= now]
-        return min(due, key=itemgetter(0))[1] if due else None
 
     async def take_followed(
         self, strategy_id: StrategyId, *, limit: int, hold_seconds: float
@@ -308,25 +295,12 @@ class MemoryRunRepository:
     def _claim(self, stored: StoredRun, claim: WaveClaim | None) -> ClaimAnswer:
         if claim is None:
             return ClaimAnswer()
-        number = (stored.lease_epoch, claim.number)
         if not stored.has_made(claim):
             latch = self._latch
             if latch is None or latch.engaged or latch.epoch != claim.latch_epoch:
                 return ClaimAnswer(halted=True)
-            stored.last_claim = number
-            for id_ in claim.client_order_ids:
-                if stored.stands_in(id_, claim.takes):
-                    state = advance(claim.takes, OrderState.SENDING)
-                    stored.put(id_, evolve(stored.order(id_), state=state, reason=None))
-                    stored.claims[id_] = number
-                    stored.claimed_at[id_] = self._clock.now()
-        return ClaimAnswer(
-            tuple(
-                id_
-                for id_ in claim.client_order_ids
-                if stored.claims.get(id_) == number and stored.stands_in(id_, OrderState.SENDING)
-            )
-        )
+            stored.make(claim, at=self._clock.now())
+        return ClaimAnswer(stored.sending_by(claim))
 
     def _settle(self, stored: StoredRun, settlements: Iterable[Settlement]) -> None:
         # All are judged before the first is stored: an illegal one changes nothing.

@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from orchestrator_adapters.run_rules import FIRST_LEASE_EPOCH
 from orchestrator_core.commits import IdempotencyKey, PlanRecord, WaveClaim
 from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.identifiers import ClientOrderId
-from orchestrator_core.lifecycle import OrderState
+from orchestrator_core.lifecycle import OrderState, advance
 from orchestrator_core.orders import Order
 from orchestrator_core.runs import Run
 
@@ -69,3 +69,25 @@ class StoredRun:
         """Whether the holder made this claim, or a later one, before."""
         epoch, number = self.last_claim
         return epoch == self.lease_epoch and claim.number <= number
+
+    def make(self, claim: WaveClaim, *, at: datetime) -> None:
+        """Take the claim's orders as SENDING, those that it may take."""
+        self.last_claim = self._number_of(claim)
+        for id_ in claim.client_order_ids:
+            if self.stands_in(id_, claim.takes):
+                state = advance(claim.takes, OrderState.SENDING)
+                self.put(id_, evolve(self.order(id_), state=state, reason=None))
+                self.claims[id_] = self.last_claim
+                self.claimed_at[id_] = at
+
+    def sending_by(self, claim: WaveClaim) -> tuple[ClientOrderId, ...]:
+        """Return what is SENDING by this claim, in its order."""
+        number = self._number_of(claim)
+        return tuple(
+            id_
+            for id_ in claim.client_order_ids
+            if self.claims.get(id_) == number and self.stands_in(id_, OrderState.SENDING)
+        )
+
+    def _number_of(self, claim: WaveClaim) -> tuple[int, int]:
+        return self.lease_epoch, claim.number

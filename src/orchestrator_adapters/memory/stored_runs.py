@@ -6,6 +6,7 @@ word as it stands.
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from operator import itemgetter
 
 from attrs import define, evolve, field
 
@@ -58,6 +59,19 @@ class StoredRuns:
     def get(self, run_id: RunId) -> StoredRun | None:
         """Return the run; None if unknown."""
         return self._all.get(run_id)
+
+    def takable(
+        self, strategy_id: StrategyId, run_id: RunId | None, now: datetime
+    ) -> StoredRun | None:
+        """Return the strategy's run that is due the longest; or that one, if nobody holds it."""
+        candidates = [s for s in self.running if s.run.strategy_id == strategy_id]
+        if run_id is not None:
+            free = (
+                s for s in candidates if s.lease_expires_at is None or s.lease_expires_at <= now
+            )
+            return next((s for s in free if s.run.run_id == run_id), None)
+        due = [(s.due_at, s) for s in candidates if s.due_at is not None and s.due_at <= now]
+        return min(due, key=itemgetter(0))[1] if due else None
 
     def add(self, stored: StoredRun) -> None:
         """Store a run that was opened, findable by its key."""
