@@ -33,8 +33,6 @@ from orchestrator_entrypoints.answers import (
     answer_wrong_shape,
     database_unavailable,
     internal_error,
-    page_of,
-    result_of,
     service_stopping,
 )
 from orchestrator_entrypoints.bodies import receive_json
@@ -53,6 +51,7 @@ from orchestrator_entrypoints.run_service import (
     ServiceStopping,
     new_run_id,
 )
+from orchestrator_entrypoints.shown_runs import page_of, result_of
 from orchestrator_entrypoints.watching import watch_run
 from orchestrator_entrypoints.wire import OrchestrationRequest
 from orchestrator_entrypoints.wire_json import WrongShape, parse_body, wrong_shape

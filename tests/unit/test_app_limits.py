@@ -13,11 +13,11 @@ from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import SessionRule
 from orchestrator_core.model import Position
 from orchestrator_core.tightening import TIGHTENABLE
-from orchestrator_entrypoints.answers import result_of
 from orchestrator_entrypoints.explanations import Explained, explain_run
 from orchestrator_entrypoints.limits_schema import schema_of_limits
 from orchestrator_entrypoints.metrics import Metrics
 from orchestrator_entrypoints.observed import ObservedRuns
+from orchestrator_entrypoints.shown_runs import result_of
 from tests.unit.http_stage import RUN, RUNS, Stage, a_stage, unavailable
 from tests.unit.world import World
 

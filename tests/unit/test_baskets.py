@@ -25,7 +25,8 @@ from orchestrator_core.record import decode_snapshot, encode_snapshot
 from orchestrator_core.recovery import recover_run
 from orchestrator_core.runs import FailureKind, Run
 from orchestrator_core.sizing import SizingRules
-from orchestrator_entrypoints.answers import answer_run, result_of
+from orchestrator_entrypoints.answers import answer_run
+from orchestrator_entrypoints.shown_runs import result_of
 from orchestrator_entrypoints.wire import Refusal, RefusalError
 from tests.unit.builders import a_policy, a_quote, a_signal, a_snapshot
 from tests.unit.world import World

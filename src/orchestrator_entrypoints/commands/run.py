@@ -9,7 +9,6 @@ from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.requests import resolve_request
 from orchestrator_core.runs import FailureKind, Run
 from orchestrator_core.workflow import execute_run
-from orchestrator_entrypoints.answers import result_of
 from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.commands.edge import CommandFailure, describe_port_error
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
@@ -19,6 +18,7 @@ from orchestrator_entrypoints.commands.session import stop_at_signals, with_orch
 from orchestrator_entrypoints.explanations import explain_run
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.run_service import new_run_id
+from orchestrator_entrypoints.shown_runs import result_of
 from orchestrator_entrypoints.wire_json import to_plain
 
 _OF_STATUS = {

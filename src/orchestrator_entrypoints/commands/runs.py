@@ -8,13 +8,13 @@ from uuid import UUID
 from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.runs import RunFilter
-from orchestrator_entrypoints.answers import page_of
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.run import exit_code_of, explain_and_show
 from orchestrator_entrypoints.commands.session import with_orchestrator
 from orchestrator_entrypoints.orchestrator import Orchestrator
+from orchestrator_entrypoints.shown_runs import page_of
 from orchestrator_entrypoints.watching import watch_run
 from orchestrator_entrypoints.wire_json import to_plain
 

@@ -16,7 +16,6 @@ from orchestrator_core.plans import OrderPlan, SizingDecision, Snapshot
 from orchestrator_core.ports import RunRepository
 from orchestrator_core.replay import PlanRow, UnreadableRecord, derive
 from orchestrator_core.what_if import Changes, WhatIf, what_if
-from orchestrator_entrypoints.answers import steps_of
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
@@ -31,6 +30,7 @@ from orchestrator_entrypoints.commands.limit_words import (
 )
 from orchestrator_entrypoints.commands.run_output import counted_as
 from orchestrator_entrypoints.commands.stored import read_one, run_id_of, with_runs
+from orchestrator_entrypoints.shown_runs import steps_of
 from orchestrator_entrypoints.wire_json import to_plain
 
 _COLUMNS = (
