@@ -18,7 +18,7 @@ from orchestrator_entrypoints.reports.figures import SHOWN
 from orchestrator_entrypoints.reports.heat_map import describe_sweep, draw_sweep
 from orchestrator_entrypoints.reports.page import Page, PageTable, write_page
 from orchestrator_entrypoints.reports.sweep_page import sweep_page, table_of
-from orchestrator_entrypoints.reports.tables import TableFormat, write_table
+from orchestrator_entrypoints.reports.tables import Rows, TableFormat, write_table
 from orchestrator_entrypoints.sweeps.cells import Axis, Outcome, grid
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&"
@@ -135,7 +135,7 @@ def test_a_heat_map_has_each_cell_in_its_place() -> None:
     [trace] = [trace for trace in drawn.data if trace.name == "orders"]
     assert (list(trace.y), list(trace.x)) == (["1", "2"], ["5", "6", "7"])
     assert [list(row) for row in trace.z] == [[0, 1, 2], [3, 4, 5]]
-    assert describe_sweep(AXES) == "Figures lot by cap"
+    assert describe_sweep(AXES) == "cap against lot"
 
 
 def test_further_axes_are_averaged_over_and_a_cell_without_figures_is_a_gap() -> None:
@@ -161,7 +161,7 @@ def test_one_axis_is_drawn_as_a_line(values: tuple[str, ...]) -> None:
 
 
 def test_tables_hold_decimals_digit_by_digit_or_as_floats(tmp_path: Path) -> None:
-    rows = [
+    rows: Rows = [
         {"date": date(2024, 1, 2), "equity": Decimal("1E+5"), "status": None},
         {"date": date(2024, 1, 3), "equity": Decimal("0.10"), "status": "a,b", "more": 3},
     ]

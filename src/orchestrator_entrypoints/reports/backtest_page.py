@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import accumulate
+from math import ceil
 
 from orchestrator_entrypoints.backtests.result import BacktestResult, Day
 from orchestrator_entrypoints.reports.figures import summary_lines
@@ -22,6 +24,7 @@ from orchestrator_entrypoints.reports.panels import (
 
 # Beyond these, denials of one code each are drawn as one.
 MOST_CODES = len(COLOURS) - 1
+MOST_TICKS = 5
 
 
 def backtest_page(result: BacktestResult, *, title: str, source: str) -> Page:
@@ -32,11 +35,16 @@ def backtest_page(result: BacktestResult, *, title: str, source: str) -> Page:
         title: Of the page.
         source: What was traded, in words.
     """
-    policy = tuple((name, value) for name, value in result.policy.items())
+    summary = result.summary()
+    policy = tuple(
+        (name, value.lower() if value in {"True", "False"} else value)
+        for name, value in result.policy.items()
+        if value not in {"{}", "[]"}
+    )
     return Page(
         title=title,
-        lead=f"{source}; engine: {result.engine}",
-        figures=summary_lines(result.summary()),
+        lead=f"{source}; {summary.first} to {summary.last}; engine: {result.engine}",
+        figures=summary_lines(summary),
         plots=[("Days", plot_days(result.days))],
         tables=[PageTable("Policy", ("field", "value"), policy)],
         notes=result.notes,
@@ -44,17 +52,15 @@ def backtest_page(result: BacktestResult, *, title: str, source: str) -> Page:
 
 
 def plot_days(days: tuple[Day, ...]) -> Plot:
-    """Return equity, drawdown, exposure, turnover, leftover and denials over the days."""
+    """Return equity, drawdown, exposure, turnover, costs, leftover and denials over the days."""
     return stack(
         [
             Panel("Equity, account currency", [_line(days, "equity", BLUE, lambda d: d.equity)]),
             _drawdown(days),
             _exposure(days),
             _turnover(days),
-            Panel(
-                "Leftover of the cash that weights asked for, account currency",
-                [_line(days, "leftover", GREEN, lambda day: day.leftover_cash)],
-            ),
+            _costs(days),
+            _leftover(days),
             _denials(days),
         ],
         [day.date.isoformat() for day in days],
@@ -73,6 +79,7 @@ def _drawdown(days: tuple[Day, ...]) -> Panel:
         "Drawdown, of the highest equity so far",
         [line("drawdown", below, RED, fill="tozeroy", fillcolor="rgba(213,94,0,0.25)")],
         is_share=True,
+        holds=(0, -0.01),
     )
 
 
@@ -85,16 +92,27 @@ def _exposure(days: tuple[Day, ...]) -> Panel:
             _line(days, "short", ORANGE, lambda day: -day.short),
             _line(days, "net", GREEN, lambda day: day.net),
         ],
+        holds=(0, 1),
     )
 
 
 def _turnover(days: tuple[Day, ...]) -> Panel:
+    traded = [float(day.turnover) for day in days]
+    return Panel("Turnover, account currency", [bars("turnover", traded, SKY)], holds=(0, 1))
+
+
+def _costs(days: tuple[Day, ...]) -> Panel:
+    so_far = [float(total) for total in accumulate(day.costs for day in days)]
+    return Panel("Costs so far, account currency", [line("costs", so_far, RED)], holds=(0, 1))
+
+
+def _leftover(days: tuple[Day, ...]) -> Panel:
+    # Days without a plan have none: the line goes on from plan to plan.
+    trace = _line(days, "leftover", GREEN, lambda day: day.leftover_cash)
     return Panel(
-        "Turnover and costs, account currency",
-        [
-            bars("turnover", [float(day.turnover) for day in days], SKY),
-            bars("costs", [float(day.costs) for day in days], RED),
-        ],
+        "Leftover of the cash that weights asked for, account currency",
+        [{**trace, "connectgaps": True}],
+        holds=(0, 1),
     )
 
 
@@ -110,7 +128,13 @@ def _denials(days: tuple[Day, ...]) -> Panel:
         traces.append(bars("others", sums, COLOURS[-1]))
     if not traces:
         traces = [bars("none", [0.0 for _ in days], SKY)]
-    return Panel("Orders denied, by code" + ("" if codes else ": none"), traces)
+    most = max(sum(day.denials.values()) for day in days)
+    return Panel(
+        "Orders denied, by code" + ("" if codes else ": none"),
+        traces,
+        holds=(0, 1),
+        step=max(1, ceil(most / MOST_TICKS)),
+    )
 
 
 def _float(value: Decimal | None) -> float | None:

@@ -51,8 +51,9 @@ def figures_of(result: BacktestResult) -> Mapping[str, str]:
 def summary_lines(summary: Summary) -> list[tuple[str, str]]:
     """Return names and values as a person reads them."""
     lines = [
-        ("days", f"{summary.days:,}, {summary.first} to {summary.last}"),
-        ("equity", f"{summary.start_equity:,.2f} to {summary.end_equity:,.2f}"),
+        ("days", f"{summary.days:,}"),
+        ("equity at first", f"{summary.start_equity:,.2f}"),
+        ("equity at last", f"{summary.end_equity:,.2f}"),
         ("total return", f"{summary.total_return:.2%}"),
         ("return a year", f"{summary.annual_return:.2%}"),
         ("volatility a year", f"{summary.annual_volatility:.2%}"),

@@ -48,9 +48,8 @@ def draw_sweep(axes: Sequence[Axis], outcomes: Sequence[Outcome], figures: Seque
 def describe_sweep(axes: Sequence[Axis]) -> str:
     """Return the picture's title."""
     varied = [axis.name for axis in axes if len(axis.values) > 1] or [axes[0].name]
-    title = " by ".join(reversed(varied[:2])) if len(varied) > 1 else f"over {varied[0]}"
     rest = ", ".join(varied[2:])
-    return f"Figures {title}" + (f", mean over {rest}" if rest else "")
+    return " against ".join(varied[:2]) + (f", mean over {rest}" if rest else "")
 
 
 def _trace(

@@ -21,23 +21,25 @@ _POLICY = (
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.45 system-ui, sans-serif; color: #1f2328; background: #fff;
-  max-width: 1100px; margin: 0 auto; padding: 24px; }
+  max-width: 1180px; margin: 0 auto; padding: 24px; }
 h1 { font-size: 24px; margin: 0 0 4px; }
 h2 { font-size: 17px; margin: 32px 0 8px; }
 p.lead { color: #59636e; margin: 0 0 20px; }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 12px;
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(165px, 1fr)); gap: 12px;
   margin: 0 0 16px; }
 dl div { border: 1px solid #d1d9e0; border-radius: 6px; padding: 8px 12px; }
 dt { color: #59636e; font-size: 13px; }
-dd { margin: 0; font-size: 18px; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+dd { margin: 0; font-size: 17px; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13px; }
-th, td { text-align: right; padding: 4px 10px; border-bottom: 1px solid #d1d9e0;
+th, td { text-align: right; padding: 4px 8px; border-bottom: 1px solid #d1d9e0;
   font-variant-numeric: tabular-nums; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
-th { color: #59636e; font-weight: 600; }
+table.pairs td, table.pairs th { text-align: left; white-space: normal; }
+th { color: #59636e; font-weight: 600; white-space: normal; vertical-align: bottom; }
 ul { margin: 0; padding-left: 20px; }
 """
+_PAIR = 2
 # Plotly has a button that sends what is drawn to a server of its makers, on by default.
 _CONFIG = {
     "displaylogo": False,
@@ -107,7 +109,7 @@ def _html(page: Page, plotly: str) -> str:
         for place, (title, _) in enumerate(page.plots)
     ]
     figures = [
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        f"<div><dt>{_breakable(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in page.figures
     ]
     notes = [f"<li>{escape(note)}</li>" for note in page.notes]
@@ -133,13 +135,21 @@ def _html(page: Page, plotly: str) -> str:
     )
 
 
+def _breakable(name: str) -> str:
+    """Return a name that may go on in the next line after each of its parts."""
+    return escape(name).replace("_", "_<wbr>")
+
+
 def _table(table: PageTable) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
     )
+    # Two columns are names and words, not figures under one another.
+    kind = " class='pairs'" if len(table.columns) == _PAIR else ""
     return (
-        f"<h2>{escape(table.title)}</h2><div class='scroll'><table><thead><tr>{head}</tr></thead>"
+        f"<h2>{escape(table.title)}</h2><div class='scroll'><table{kind}>"
+        f"<thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
 

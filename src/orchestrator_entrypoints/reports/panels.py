@@ -1,6 +1,7 @@
 """Panels over one another on one time axis: what is pointed at or zoomed in one is so in all."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from attrs import frozen
@@ -22,9 +23,10 @@ COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK)
 
 _PANEL_PIXELS = 190
 _GAP_PIXELS = 46
-_MARGIN = {"l": 72, "r": 24, "t": 34, "b": 36}
+_MARGIN = {"l": 84, "r": 24, "t": 34, "b": 36}
 _FONT = {"family": "system-ui, sans-serif", "size": 12, "color": BLACK}
 _GRID = "#e6eaef"
+_WEEKEND = (5, 6)
 
 
 @frozen
@@ -35,11 +37,15 @@ class Panel:
         title: With its unit.
         traces: Plotly's, less the axes and x.
         is_share: Whether values are fractions, shown in percent.
+        holds: Values that the axis always reaches to.
+        step: Between the axis's ticks; None leaves it to the plot.
     """
 
     title: str
     traces: Sequence[Mapping[str, Any]]
     is_share: bool = False
+    holds: tuple[float, ...] = ()
+    step: int | None = None
 
 
 def stack(panels: Sequence[Panel], days: Sequence[str]) -> Plot:
@@ -47,6 +53,8 @@ def stack(panels: Sequence[Panel], days: Sequence[str]) -> Plot:
     inner = len(panels) * _PANEL_PIXELS + (len(panels) - 1) * _GAP_PIXELS
     data: list[Mapping[str, Any]] = []
     layout = _layout(inner + _MARGIN["t"] + _MARGIN["b"])
+    if not any(date.fromisoformat(day).weekday() in _WEEKEND for day in days):
+        layout["xaxis"]["rangebreaks"] = [{"bounds": ["sat", "mon"]}]
     for place, panel in enumerate(panels):
         top = 1 - place * (_PANEL_PIXELS + _GAP_PIXELS) / inner
         bottom = max(0.0, top - _PANEL_PIXELS / inner)
@@ -100,6 +108,7 @@ def _layout(height: int) -> dict[str, Any]:
         "paper_bgcolor": "#fff",
         "plot_bgcolor": "#fff",
         "hovermode": "x unified",
+        "hoverlabel": {"namelength": -1},
         "hoversubplots": "axis",
         "barmode": "relative",
         "bargap": 0,
@@ -114,8 +123,10 @@ def _y_axis(panel: Panel, bottom: float, top: float) -> dict[str, Any]:
         "anchor": "x",
         "gridcolor": _GRID,
         "zerolinecolor": "#8c959f",
-        "tickformat": ".1%" if panel.is_share else "~s",
-        "hoverformat": ".2%" if panel.is_share else ",.2f",
+        "tickformat": ".1%" if panel.is_share else ",~f",
+        **({"autorangeoptions": {"include": panel.holds}} if panel.holds else {}),
+        **({} if panel.step is None else {"dtick": panel.step}),
+        "hoverformat": ".2%" if panel.is_share else ",.2f" if panel.step is None else ",.0f",
         "nticks": 6,
     }
 
