@@ -38,9 +38,7 @@ async def cancel_live_orders(sink: OrderSink, runs: RunRepository) -> Canceling:
             return Canceling(requested, tuple(failed), cause=f"run database: {error.cause}")
         if not page:
             return Canceling(requested, tuple(failed))
-        outcomes = await sink.cancel(
-            [Inquiry(order.intent, order.report.gateway_order_id) for order in page]
-        )
+        outcomes = await sink.cancel([Inquiry.about(order.intent, order.report) for order in page])
         requested += sum(outcome.is_requested for outcome in outcomes)
         failed += [outcome for outcome in outcomes if not outcome.is_requested]
         after = page[-1].intent.client_order_id

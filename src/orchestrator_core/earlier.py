@@ -34,7 +34,7 @@ async def latest_acknowledged(runs: RunRepository, strategy_id: StrategyId) -> I
 def _inquiry_of(order: Order) -> Inquiry | None:
     if order.owner is not None or order.report is None or order.intent is None:
         return None
-    return Inquiry(order.intent, order.report.gateway_order_id)
+    return Inquiry.about(order.intent, order.report)
 
 
 def _is_ours(inquiry: Inquiry) -> bool:

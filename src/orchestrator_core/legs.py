@@ -84,10 +84,7 @@ class SecondLegs:
                 continue
             if not self._note(stored.intent, stored.report):
                 asked.append((second, stored.intent, stored.report))
-        inquiries = [
-            Inquiry(first, None if report is None else report.gateway_order_id)
-            for _, first, report in asked
-        ]
+        inquiries = [Inquiry.about(first, report) for _, first, report in asked]
         looks = await self.holder.ports.sink.look_up(inquiries) if inquiries else ()
         hopeless = []
         for (second, first, _), look in zip(asked, looks, strict=True):

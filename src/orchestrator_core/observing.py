@@ -60,7 +60,7 @@ class Observer:
         (batch, distrust), controls = await together(
             together(self._fetch(), distrust_gateway(self.request, self.ports, self.policy)),
             self.ports.runs.read_controls(
-                self.policy.strategy_id, count_failures=self.policy.max_failed_runs or 0
+                self.policy.strategy_id, count_failures=self.policy.failures_counted
             ),
         )
         if distrust is not None:
@@ -82,12 +82,11 @@ class Observer:
         return batch
 
     def _heed_failures(self, controls: StrategyControls) -> None:
-        most = self.policy.max_failed_runs
-        if most is None or controls.failed_runs < most or self.request.dry_run:
+        if self.request.dry_run or not self.policy.is_throttled_by(controls):
             return
         reason = (
-            f"{most} runs in a row failed: an operator must re-arm {self.policy.strategy_id} "
-            "before it trades again"
+            f"{self.policy.max_failed_runs} runs in a row failed: an operator must re-arm "
+            f"{self.policy.strategy_id} before it trades again"
         )
         raise RunFailedError(RunFailure(FailureKind.THROTTLED, reason))
 
@@ -178,10 +177,7 @@ class Observer:
             reason = "no source of positions is wired"
             raise RunFailedError(RunFailure(FailureKind.POSITIONS_UNAVAILABLE, reason))
         live = [order for order in book.open_orders if order.state is OrderState.ACCEPTED]
-        inquiries = [
-            Inquiry(order.intent, None if order.report is None else order.report.gateway_order_id)
-            for order in live
-        ]
+        inquiries = [Inquiry.about(order.intent, order.report) for order in live]
         before = await self._look_up(inquiries)
         try:
             positions = await self.ports.positions.positions()

@@ -2,6 +2,7 @@
 
 from attrs import field, frozen
 
+from orchestrator_core.controls import StrategyControls
 from orchestrator_core.identifiers import StrategyId, TradingMode
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import SafetyFlags
@@ -54,6 +55,16 @@ class RunPolicy:
         if self.claimed_flags.dry_run:
             return TradingMode.DRY
         return TradingMode.PAPER if self.claimed_flags.alpaca_paper else TradingMode.LIVE
+
+    @property
+    def failures_counted(self) -> int:
+        """How many failed runs in a row are looked for; 0 where none stop the strategy."""
+        return 0 if self.max_failed_runs is None else self.max_failed_runs
+
+    def is_throttled_by(self, controls: StrategyControls) -> bool:
+        """Whether no run trades until an operator re-arms the strategy."""
+        most = self.max_failed_runs
+        return most is not None and controls.failed_runs >= most
 
     def distrust_flags(self, flags: SafetyFlags) -> str | None:
         """Say why a gateway with these flags must not be given an order, or return None."""

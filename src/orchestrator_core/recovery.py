@@ -28,8 +28,7 @@ from orchestrator_core.ports import Inquiry, LookUp, LookUpKind, RunPorts
 from orchestrator_core.run_book import RunBook
 from orchestrator_core.runs import FailureKind, Run, RunFailure
 from orchestrator_core.sending import place_in_sending
-from orchestrator_core.stopping import engage_on_surplus
-from orchestrator_core.surplus import surplus_of_orders
+from orchestrator_core.stopping import engage_on_surplus_of
 from orchestrator_core.waves import WaveSender
 
 # Looked up at the gateway, since its record may settle them.
@@ -91,11 +90,7 @@ async def _recover(taken: TakenRun, ports: RunPorts, policy: RunPolicy) -> Recov
     resendable = _resendable(holder.book, answers, taken)
     await _go_on(holder, taken, taken.snapshot, resendable)
     run = await holder.close(look_again_seconds=look_again_seconds(holder.book, taken))
-    surplus = surplus_of_orders(run.orders or ())
-    if surplus is not None:
-        await engage_on_surplus(
-            surplus, kill_switch=ports.kill_switch, runs=ports.runs, clock=ports.clock
-        )
+    await engage_on_surplus_of(run, ports)
     unresolved = tuple(each for each in settlements if each.state is OrderState.UNRESOLVED)
     return Recovered(
         run=run,
@@ -124,9 +119,7 @@ async def _look_up_all(orders: Sequence[Order], holder: RunHolder) -> list[LookU
 async def look_up(orders: Sequence[Order], ports: RunPorts) -> Sequence[LookUp]:
     """Ask the gateway about orders in doubt; one answer each, in order."""
     inquiries = [
-        Inquiry(order.intent, None if order.report is None else order.report.gateway_order_id)
-        for order in orders
-        if order.intent is not None
+        Inquiry.about(order.intent, order.report) for order in orders if order.intent is not None
     ]
     return await ports.sink.look_up(inquiries) if inquiries else ()
 

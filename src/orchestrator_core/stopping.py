@@ -2,22 +2,34 @@
 
 from orchestrator_core.engaging import AlreadyInState, engage
 from orchestrator_core.kill_switch import Engagement
-from orchestrator_core.ports import Clock, KillSwitch, RunRepository
-from orchestrator_core.surplus import Surplus
+from orchestrator_core.ports import RunPorts
+from orchestrator_core.runs import Run
+from orchestrator_core.surplus import Surplus, surplus_of_orders
 
 OPERATOR = "orchestrator: sent against planned"
 
 
-async def engage_on_surplus(
-    surplus: Surplus, *, kill_switch: KillSwitch, runs: RunRepository, clock: Clock
-) -> None:
+async def engage_on_surplus_of(run: Run, ports: RunPorts) -> None:
+    """Engage the kill switch if an order of the run is filled beyond its shares."""
+    surplus = surplus_of_orders(run.orders or ())
+    if surplus is not None:
+        await engage_on_surplus(surplus, ports)
+
+
+async def engage_on_surplus(surplus: Surplus, ports: RunPorts) -> None:
     """Engage the kill switch for a surplus; an engaged one stays as it is.
 
     Never raises for a store's failure: engaging tries each store whatever the other's fate, and the
     surplus is found again at the next look.
     """
-    engagement = Engagement(OPERATOR, f"surplus: {surplus}", clock.now())
+    engagement = Engagement(OPERATOR, f"surplus: {surplus}", ports.clock.now())
     try:
-        await engage(engagement, kill_switch=kill_switch, runs=runs, clock=clock, wait_seconds=0)
+        await engage(
+            engagement,
+            kill_switch=ports.kill_switch,
+            runs=ports.runs,
+            clock=ports.clock,
+            wait_seconds=0,
+        )
     except AlreadyInState:
         return

@@ -120,9 +120,7 @@ async def follow_orders(
     followed = await runs.take_followed(strategy_id, limit=limit, hold_seconds=HOLD_SECONDS)
     if not followed:
         return Round()
-    answers = await sink.look_up(
-        [Inquiry(order.intent, order.report.gateway_order_id) for order in followed]
-    )
+    answers = await sink.look_up([Inquiry.about(order.intent, order.report) for order in followed])
     news = [_news_of(order, answer) for order, answer in zip(followed, answers, strict=True)]
     await runs.record_news(news)
     surpluses = (

@@ -254,10 +254,7 @@ class WaveSender:
         surplus = self._tally.surplus_of(wave, self._book.orders, is_resend=is_resend)
         if surplus is None:
             return
-        ports = self._ports
-        await engage_on_surplus(
-            surplus, kill_switch=ports.kill_switch, runs=ports.runs, clock=ports.clock
-        )
+        await engage_on_surplus(surplus, self._ports)
         raise IllegalTransition(f"more than was planned: {surplus}")
 
     def _absorb(

@@ -22,8 +22,7 @@ from orchestrator_core.ports import RunPorts
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.run_book import RunBook
 from orchestrator_core.runs import FailureKind, Run, RunFailure
-from orchestrator_core.stopping import engage_on_surplus
-from orchestrator_core.surplus import surplus_of_orders
+from orchestrator_core.stopping import engage_on_surplus_of
 from orchestrator_core.waves import WaveSender
 
 MAX_DECISIONS = 8
@@ -68,11 +67,7 @@ async def execute_run(
         run = await _decide_and_send(request, holder, ports, policy)
     except LeaseLost:
         return await _as_taken_over(holder, ports)
-    surplus = surplus_of_orders(run.orders or ())
-    if surplus is not None:
-        await engage_on_surplus(
-            surplus, kill_switch=ports.kill_switch, runs=ports.runs, clock=ports.clock
-        )
+    await engage_on_surplus_of(run, ports)
     return await _await_owners(run, ports, policy)
 
 

@@ -68,13 +68,7 @@ async def read_controls(runs: RunRepository, policy: RunPolicy) -> StrategyContr
     Raises:
         PortError: The run database failed.
     """
-    return await runs.read_controls(policy.strategy_id, count_failures=policy.max_failed_runs or 0)
-
-
-def is_throttled(controls: StrategyControls, policy: RunPolicy) -> bool:
-    """Whether no run trades until an operator re-arms the strategy."""
-    most = policy.max_failed_runs
-    return most is not None and controls.failed_runs >= most
+    return await runs.read_controls(policy.strategy_id, count_failures=policy.failures_counted)
 
 
 def reduce_only_sources(controls: StrategyControls, policy: RunPolicy) -> tuple[ControlSource, ...]:
@@ -100,7 +94,7 @@ def status_of_controls(
         reduce_only_by=sources,
         failed_runs=None if policy.max_failed_runs is None else controls.failed_runs,
         max_failed_runs=policy.max_failed_runs,
-        throttled=is_throttled(controls, policy),
+        throttled=policy.is_throttled_by(controls),
         events=tuple(
             ControlChange(
                 event=event.kind,

@@ -66,11 +66,8 @@ class Follower:
         return found
 
     async def _stop(self, surplus: Surplus) -> None:
-        ports = self.orchestrator.ports
         log_event(_LOG, logging.CRITICAL, "more than was planned", surplus=str(surplus))
-        await engage_on_surplus(
-            surplus, kill_switch=ports.kill_switch, runs=ports.runs, clock=ports.clock
-        )
+        await engage_on_surplus(surplus, self.orchestrator.ports)
 
     def _count(self, found: Round) -> None:
         metrics = self.orchestrator.metrics

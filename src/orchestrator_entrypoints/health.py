@@ -21,11 +21,7 @@ from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.model import SafetyFlags
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import Breaker, BreakerState
-from orchestrator_entrypoints.control_answers import (
-    is_throttled,
-    read_controls,
-    reduce_only_sources,
-)
+from orchestrator_entrypoints.control_answers import read_controls, reduce_only_sources
 from orchestrator_entrypoints.logs import log_event
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.wire import HealthWord
@@ -204,7 +200,7 @@ class HealthObserver:
             policy = self.orchestrator.policy
             metrics.reduce_only.set(bool(reduce_only_sources(observation.controls, policy)))
             metrics.failed_runs.set(observation.controls.failed_runs)
-            metrics.throttled.set(is_throttled(observation.controls, policy))
+            metrics.throttled.set(policy.is_throttled_by(observation.controls))
 
 
 async def _answer(ask: Callable[[], Awaitable[Found]]) -> Found | Problem:
@@ -261,7 +257,7 @@ def _why_controls_refuse(observation: Observation, policy: RunPolicy) -> list[st
     if isinstance(controls, Problem):
         # A run database that does not answer is named already.
         return [f"controls: {controls.cause}"] if observation.database is None else []
-    if not is_throttled(controls, policy):
+    if not policy.is_throttled_by(controls):
         return []
     failed = f"{controls.failed_runs} runs in a row failed"
     return [f"throttled: {failed}; to go on: orchestrator controls rearm"]

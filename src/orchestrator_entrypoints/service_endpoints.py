@@ -8,7 +8,7 @@ from orchestrator_core import __version__
 from orchestrator_core.kill_switch import Halted
 from orchestrator_core.policy import RunPolicy
 from orchestrator_entrypoints.answers import Answer, refuse
-from orchestrator_entrypoints.control_answers import is_throttled, reduce_only_sources
+from orchestrator_entrypoints.control_answers import reduce_only_sources
 from orchestrator_entrypoints.edge import respond
 from orchestrator_entrypoints.health import (
     HealthObserver,
@@ -157,7 +157,7 @@ def _controls(observation: Observation, policy: RunPolicy) -> dict[str, object]:
         "reduce_only_by": None if sources is None else [str(source) for source in sources],
         "failed_runs": controls.failed_runs if controls is not None and is_counted else None,
         "max_failed_runs": policy.max_failed_runs,
-        "throttled": None if controls is None else is_throttled(controls, policy),
+        "throttled": None if controls is None else policy.is_throttled_by(controls),
     }
 
 

@@ -58,6 +58,11 @@ class Inquiry:
     intent: OrderIntent
     gateway_order_id: str | None = None
 
+    @classmethod
+    def about(cls, intent: OrderIntent, report: OrderReport | None) -> "Inquiry":
+        """Return the inquiry about an order that the gateway said this of, if anything."""
+        return cls(intent, None if report is None else report.gateway_order_id)
+
 
 class LookUpKind(StrEnum):
     """What the gateway's own record says of an order.

@@ -5,7 +5,9 @@ import argparse
 from orchestrator_entrypoints.backtests.faithful import backtest as go_through
 from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_inputs, read_policy
 from orchestrator_entrypoints.commands.backtest_outputs import missing_told, outputs_of
+from orchestrator_entrypoints.commands.backtest_recorded import backtest_recorded
 from orchestrator_entrypoints.commands.console import Console
+from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.reports.backtest_page import backtest_page
 from orchestrator_entrypoints.reports.figures import summary_lines
@@ -15,9 +17,13 @@ def backtest(arguments: argparse.Namespace, console: Console) -> int:
     """Go through history; write what came of it, and say so."""
     with missing_told():
         outputs = outputs_of(arguments)
+    if arguments.from_runs is not None or arguments.since is not None:
+        return backtest_recorded(arguments, outputs, console)
+    _refuse_alone(arguments, "strategy", "data")
+    with missing_told():
         inputs = read_inputs(arguments)
     policy = read_policy(arguments)
-    fills = read_fills(arguments, inputs)
+    fills = read_fills(arguments, has_opens=inputs.opens is not None)
     with (
         inputs.located(),
         console.progress(f"{inputs.description}: days", total=len(inputs.days)) as advance,
@@ -41,3 +47,9 @@ def backtest(arguments: argparse.Namespace, console: Console) -> int:
     for path in paths:
         console.line(f"wrote {path}")
     return ExitCode.DONE
+
+
+def _refuse_alone(arguments: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        if getattr(arguments, name) is not None:
+            raise CommandFailure(f"--{name} goes with --since", ExitCode.USAGE)

@@ -64,10 +64,11 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--policy",
         nargs="+",
-        action="extend",
+        action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="capital, cap, lot, lot.AAPL, buffer, every, max_order_qty, and their like",
+        help="capital, cap, lot, lot.AAPL, buffer, every, max_order_qty, and their like; given"
+        " again it is, of recorded runs, a further policy",
     )
     command.add_argument(
         "--fills",

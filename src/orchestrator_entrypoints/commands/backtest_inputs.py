@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from itertools import chain
 from pathlib import Path
 
 from attrs import frozen
@@ -135,18 +136,18 @@ def read_policy(arguments: argparse.Namespace) -> BacktestPolicy:
         max_position_size=parse_money(CAP), engine=getattr(arguments, "engine", "auto")
     )
     try:
-        return policy_with(base, pairs(arguments.policy, "--policy"))
+        return policy_with(base, pairs(chain(*arguments.policy), "--policy"))
     except ValueError as problem:
         raise CommandFailure(f"--policy: {problem}", ExitCode.USAGE) from None
 
 
-def read_fills(arguments: argparse.Namespace, inputs: Inputs) -> FillModel:
+def read_fills(arguments: argparse.Namespace, *, has_opens: bool) -> FillModel:
     """Return how orders fill.
 
     Raises:
         CommandFailure: Opens are asked for and there are none, or a cost is no number.
     """
-    if arguments.fills == "next_open" and inputs.opens is None:
+    if arguments.fills == "next_open" and not has_opens:
         raise CommandFailure("--fills next_open: the prices have no column open", ExitCode.USAGE)
     costs = {
         name: parsed(f"--{name.replace('_', '-')}", "", getattr(arguments, name), from_zero)

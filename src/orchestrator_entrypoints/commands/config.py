@@ -17,7 +17,7 @@ from orchestrator_entrypoints.commands.edge import settings_for
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.run_output import counted_as
 from orchestrator_entrypoints.commands.session import with_settings
-from orchestrator_entrypoints.control_answers import is_throttled, reduce_only_sources
+from orchestrator_entrypoints.control_answers import reduce_only_sources
 from orchestrator_entrypoints.health import (
     HealthObserver,
     Observation,
@@ -188,7 +188,7 @@ def _controls(observation: Observation, orchestrator: Orchestrator) -> str:
         return f"not known: {controls.cause}"
     sources = reduce_only_sources(controls, policy)
     mode = f"reduce-only, by {' and '.join(sources)}" if sources else "not reduce-only"
-    return f"{mode}, THROTTLED" if is_throttled(controls, policy) else mode
+    return f"{mode}, THROTTLED" if policy.is_throttled_by(controls) else mode
 
 
 def _open_orders(observation: Observation) -> str:

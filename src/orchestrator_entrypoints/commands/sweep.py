@@ -54,7 +54,7 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
         policy = read_policy(arguments)
         plan = _plan(arguments, policy)
         inputs = read_inputs(arguments)
-    fills = read_fills(arguments, inputs)
+    fills = read_fills(arguments, has_opens=inputs.opens is not None)
     work = Backtesting(inputs.signals, inputs.closes, inputs.opens, policy, fills)
     # Data that no backtest can be made of are told before any worker has them.
     with inputs.located():

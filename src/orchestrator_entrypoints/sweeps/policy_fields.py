@@ -13,6 +13,7 @@ from orchestrator_core.identifiers import Symbol, parse_symbol
 from orchestrator_core.limits import Limits
 from orchestrator_core.money import parse_money
 from orchestrator_core.sizing import SizingMode
+from orchestrator_core.what_if import Changes
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.commands.limit_words import LIMIT_READERS, from_zero, truth, whole
 from orchestrator_entrypoints.variables import one_of
@@ -67,6 +68,38 @@ def policy_with(policy: BacktestPolicy, written: Iterable[tuple[str, str]]) -> B
         rules=evolve(policy.rules, **rules),
         limits=evolve(policy.limits, **_taken(fields, _LIMITS)),
         **_taken(fields, _OWN),
+    )
+
+
+def changes_with(
+    written: Iterable[tuple[str, str]], lot_sizes: Mapping[Symbol, int], symbols: Iterable[Symbol]
+) -> Changes:
+    """Return fields of that name and value as changes to recorded runs.
+
+    Args:
+        written: Names and values.
+        lot_sizes: The lots in force, which those of single symbols stand beside.
+        symbols: What `lot` is the lot of.
+
+    Raises:
+        ValueError: As of `policy_with`, or a recorded run has no such field.
+    """
+    fields = _by_full_name(written)
+    for name in ("compounds", "mode", "rebalance_every"):
+        if name in fields:
+            raise ValueError(f"{name}: cannot be changed of a recorded run")
+    if fields.get("max_position_size") == OPEN:
+        raise ValueError("max_position_size=none: a recorded run has a cap")
+    own, rules = _taken(fields, _OWN), _taken(fields, _RULES)
+    common = dict.fromkeys(symbols, own["lot"]) if LOT in own else {}
+    lots = {**lot_sizes, **common, **_lots(fields)}
+    if lots != lot_sizes:
+        rules["lot_sizes"] = lots
+    return Changes(
+        capital=own.get("capital"),
+        max_position_size=own.get("max_position_size"),
+        rules=rules,
+        limits=_taken(fields, _LIMITS),
     )
 
 
