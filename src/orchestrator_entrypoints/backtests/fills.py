@@ -5,7 +5,7 @@ whatever order they are asked for.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -72,6 +72,10 @@ def _exact(value: Decimal | str | float) -> Decimal:
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
 
 
+def _as_tuple(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    return tuple(faults)
+
+
 def _require_cost(_instance: object, attribute: "Attribute[Decimal]", value: Decimal) -> None:
     if not (value.is_finite() and value >= 0 and has_few_digits(value)):
         raise ValueError(f"{attribute.name}: expected a number from 0, got {value}")
@@ -119,7 +123,7 @@ class FillModel:
         default=Decimal("0.5"), converter=_exact, validator=_require_share
     )
     seed: int = 0
-    faults: tuple[Fault, ...] = field(default=(), converter=tuple)
+    faults: tuple[Fault, ...] = field(default=(), converter=_as_tuple)
 
     def faults_on(self, day: date) -> tuple[Fault, ...]:
         """Return what goes wrong with the orders decided on a date."""

@@ -56,8 +56,8 @@ class Matrix:
         values: Dates x symbols: a numpy array, or sequences; nan stands for no value.
     """
 
-    dates: Sequence[Any]
-    symbols: Sequence[Any]
+    dates: Iterable[Any]
+    symbols: Iterable[Any]
     values: Any
 
 

@@ -6,7 +6,7 @@ end. The clock stands at a time when New York trades, in summer and in winter, s
 rules judge the date and not the hour.
 
 Where nothing is open after a date, its memory is let go of: no later decision reads it, since the
-account holds what was filled. What is still in doubt is carried on.
+account holds what was filled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,11 +24,13 @@ from orchestrator_core.engaging import disengage, engage, initialise
 from orchestrator_core.errors import TradingHalted
 from orchestrator_core.identifiers import RunId, Symbol
 from orchestrator_core.kill_switch import Disengagement, Engagement
+from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.model import NoQuote, Quote, Reference, SignalBatch
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import RunPorts
 from orchestrator_core.recovery import recover_run
 from orchestrator_core.requests import RunRequest
+from orchestrator_core.resolving import RESOLVABLE, Resolution, resolve_order
 from orchestrator_core.runs import Run
 from orchestrator_core.tracking import LAST_LOOK_SECONDS, follow_orders
 from orchestrator_core.workflow import execute_run
@@ -85,6 +87,11 @@ class _WatchedRuns(MemoryRunRepository):
     """The run database in memory; remembers the plan that was committed last."""
 
     committed: PlanRecord | None = None
+
+    async def succeed(self, former: "_WatchedRuns") -> None:
+        """Go on where another left off: trading as it stood, and what is known of gateways."""
+        self._latch = await former.read_latch()
+        self._keeps_ids = former._keeps_ids  # noqa: SLF001 - of its own class
 
     async def commit_plan(
         self, lease: Lease, record: PlanRecord, claim: WaveClaim | None
@@ -185,7 +192,9 @@ class Stage:
         self.gateway.come_back()
         if halts:
             await disengage(self._release(), kill_switch=self._kill_switch, runs=self._runs)
-        await self._recover(self._ports(batch, market))
+        ports = self._ports(batch, market)
+        await self._recover(ports)
+        await self._resolve(ports)
         await self._end_orders()
         self.account.book(self.gateway.fills)
         run = await self._runs.get_run(staged.run_id)
@@ -212,6 +221,15 @@ class Stage:
             if await recover_run(ports=ports, policy=self.policy) is None:
                 self.clock.advance(2.0**number)
 
+    async def _resolve(self, ports: RunPorts) -> None:
+        """Close what recovery leaves to an operator: here it is known that it never arrived."""
+        for order in await self._runs.open_orders():
+            if order.state in RESOLVABLE:
+                word = Resolution(
+                    order.client_order_id, OrderState.NOT_PLACED, OPERATOR, "it never arrived"
+                )
+                await resolve_order(word, ports=ports, policy=self.policy)
+
     async def _end_orders(self) -> None:
         self.gateway.end_day()
         self.clock.advance(LAST_LOOK_SECONDS)
@@ -230,7 +248,8 @@ class Stage:
             return
         if await self._runs.live_orders(after=None, limit=1):
             return
-        self._runs = _WatchedRuns(self.clock, latch=await self._runs.read_latch())
+        former, self._runs = self._runs, _WatchedRuns(self.clock)
+        await self._runs.succeed(former)
         self.gateway.forget()
 
     async def _engage(self) -> None:
