@@ -1,0 +1,156 @@
+"""`backtest --from-runs`: what production decided, decided again under other policies."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator_core.identifiers import Symbol
+from orchestrator_core.ports import RunRepository
+from orchestrator_core.replay import StoredRecord, UnreadableRecord, derive
+from orchestrator_core.run_files import Seal, decode_line, is_seal
+from orchestrator_core.what_if import Changes
+from orchestrator_entrypoints.backtests.from_runs import (
+    FromRuns,
+    PolicyOutcome,
+    backtest_from_runs,
+)
+from orchestrator_entrypoints.commands.backtest_inputs import read_fills
+from orchestrator_entrypoints.commands.backtest_outputs import Outputs, missing_told
+from orchestrator_entrypoints.commands.console import Column, Console, Row
+from orchestrator_entrypoints.commands.edge import CommandFailure, describe_os_error
+from orchestrator_entrypoints.commands.exit_codes import ExitCode
+from orchestrator_entrypoints.commands.limit_words import pairs
+from orchestrator_entrypoints.commands.series_files import CLOSES, read_series
+from orchestrator_entrypoints.commands.stored import read_all, selection_of, with_runs
+from orchestrator_entrypoints.reports.recorded_page import (
+    COLUMNS,
+    cells_of,
+    changed_rows,
+    day_rows,
+    recorded_page,
+)
+from orchestrator_entrypoints.sweeps.policy_fields import changes_with
+
+
+def backtest_recorded(arguments: argparse.Namespace, outputs: Outputs, console: Console) -> int:
+    """Decide recorded runs again under each policy; write what is otherwise, and say so.
+
+    Raises:
+        CommandFailure: There are no such runs, or an argument cannot be used.
+    """
+    if arguments.signals is not None:
+        raise CommandFailure("--signals: recorded runs have signals of their own", ExitCode.USAGE)
+    fills = read_fills(arguments, has_opens=False)
+    records = _records(arguments)
+    policies = _policies(arguments, records)
+    prices = None
+    if arguments.prices is not None:
+        with missing_told():
+            cells = read_series(Path(arguments.prices), CLOSES).cells
+        prices = [(cell.day, cell.symbol, cell.value) for cell in cells]
+    with console.working(f"deciding {len(records):,} recorded runs again"):
+        try:
+            found = backtest_from_runs(records, policies, prices=prices, fills=fills)
+        except ValueError as problem:
+            raise CommandFailure(str(problem), ExitCode.FAILED) from None
+    _leave(found, outputs, console)
+    return ExitCode.DONE
+
+
+def _leave(found: FromRuns, outputs: Outputs, console: Console) -> None:
+    paths = outputs.write(
+        {"changes": changed_rows(found), "days": day_rows(found)}, lambda: recorded_page(found)
+    )
+    rows = [Row(cells_of(outcome)) for outcome in found.outcomes]
+    left, *figures = COLUMNS
+    columns = [Column(left), *(Column(name, is_right=True) for name in figures)]
+    console.table(columns, rows)
+    for note in (*found.notes, *_without_result(found.outcomes)):
+        console.note(f"note: {note}")
+    for path in paths:
+        console.line(f"wrote {path}")
+
+
+def _without_result(outcomes: Sequence[PolicyOutcome]) -> tuple[str, ...]:
+    return tuple(
+        f"{outcome.name}: no result of the whole: {outcome.why_no_result}"
+        for outcome in outcomes
+        if outcome.why_no_result is not None
+    )
+
+
+def _policies(arguments: argparse.Namespace, records: Sequence[StoredRecord]) -> dict[str, Changes]:
+    lots, symbols = _lots_and_symbols(records)
+    policies: dict[str, Changes] = {}
+    for texts in arguments.policy:
+        name = " ".join(texts)
+        try:
+            policies[name] = changes_with(pairs(texts, "--policy"), lots, symbols)
+        except ValueError as problem:
+            raise CommandFailure(f"--policy: {problem}", ExitCode.USAGE) from None
+    return policies
+
+
+def _lots_and_symbols(
+    records: Sequence[StoredRecord],
+) -> tuple[dict[Symbol, int], list[Symbol]]:
+    """Return the lots in force in the last run that can be read, and every symbol with a signal."""
+    lots: dict[Symbol, int] = {}
+    symbols: dict[Symbol, None] = {}
+    for record in records:
+        try:
+            snapshot = derive(record).snapshot
+        except UnreadableRecord:
+            continue  # told once the runs are decided again
+        lots = dict(snapshot.policy.sizing.rules.lot_sizes)
+        symbols |= dict.fromkeys(signal.symbol for signal in snapshot.batch.signals)
+    return lots, list(symbols)
+
+
+def _records(arguments: argparse.Namespace) -> list[StoredRecord]:
+    if arguments.from_runs is not None:
+        for name in ("since", "strategy", "data"):
+            if getattr(arguments, name) is not None:
+                raise CommandFailure(f"--{name} does not go with --from-runs", ExitCode.USAGE)
+        return _read_file(Path(arguments.from_runs))
+    matching = selection_of(arguments)
+
+    async def work(runs: RunRepository) -> list[StoredRecord]:
+        return [record async for record in read_all(runs, matching)]
+
+    records = with_runs(arguments, work)
+    if not records:
+        raise CommandFailure("there are no such runs", ExitCode.FAILED)
+    return records
+
+
+def _read_file(path: Path) -> list[StoredRecord]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise CommandFailure(describe_os_error(error), ExitCode.USAGE) from None
+    records, seal, is_sealed = [], Seal(), False
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        is_sealed = is_seal(line)
+        if is_sealed:
+            problem = seal.contradiction(line)
+            if problem is not None:
+                raise CommandFailure(f"{path}: line {number}: {problem}", ExitCode.DAMAGED)
+            seal = Seal()
+            continue
+        seal.add(line)
+        try:
+            records.append(decode_line(line))
+        except ValueError as error:
+            raise CommandFailure(
+                f"{path}: line {number} is no exported run: {error}", ExitCode.DAMAGED
+            ) from None
+    if not is_sealed:
+        raise CommandFailure(
+            f"{path}: was cut, or is no export: its last line does not seal it", ExitCode.DAMAGED
+        )
+    if not records:
+        raise CommandFailure(f"{path}: an export without any run", ExitCode.FAILED)
+    return records

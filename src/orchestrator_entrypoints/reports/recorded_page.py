@@ -1,0 +1,109 @@
+"""Recorded runs under several policies: tables, and a page that sets them beside one another."""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from orchestrator_core.money import add_all
+from orchestrator_entrypoints.backtests.from_runs import FromRuns, PolicyOutcome
+from orchestrator_entrypoints.backtests.result import BacktestResult, Day
+from orchestrator_entrypoints.reports.page import Page, PageTable, Plot
+from orchestrator_entrypoints.reports.panels import COLOURS, Panel, line, stack
+from orchestrator_entrypoints.reports.tables import Value
+
+COLUMNS = (
+    "policy",
+    "runs",
+    "changed orders",
+    "refused runs",
+    "leftover",
+    "orders",
+    "total return",
+    "max drawdown",
+)
+# Beyond these, changes stand in the table beside the page alone.
+MOST_CHANGES = 200
+
+
+def cells_of(outcome: PolicyOutcome) -> tuple[str, ...]:
+    """Return a policy's figures under `COLUMNS`."""
+    leftover = add_all(run.after.leftover_cash for run in outcome.runs)
+    refused = sum(run.refusal is not None for run in outcome.runs)
+    counts = (f"{len(outcome.runs):,}", f"{outcome.changed:,}", f"{refused:,}")
+    figures = ("", "", "")
+    if outcome.result is not None:
+        summary = outcome.result.summary()
+        returns = (f"{summary.total_return:.2%}", f"{summary.max_drawdown:.2%}")
+        figures = (f"{summary.orders:,}", *returns)
+    return (outcome.name, *counts, f"{leftover:,.2f}", *figures)
+
+
+def changed_rows(found: FromRuns) -> list[dict[str, Value]]:
+    """Return a row for each decision that is otherwise: what was decided, and what would be."""
+    return [
+        {
+            "policy": outcome.name,
+            "run_id": str(run.run_id),
+            "date": run.as_of_date,
+            "symbol": difference.symbol,
+            "before": difference.stored,
+            "after": difference.derived,
+        }
+        for outcome in found.outcomes
+        for run in outcome.runs
+        for difference in run.differences
+    ]
+
+
+def day_rows(found: FromRuns) -> list[dict[str, Value]]:
+    """Return a row a day of each policy that has a result."""
+    return [
+        {"policy": outcome.name, **row}
+        for outcome in found.outcomes
+        if outcome.result is not None
+        for row in outcome.result.table()
+    ]
+
+
+def recorded_page(found: FromRuns) -> Page:
+    """Return the page of recorded runs under several policies."""
+    results = [(each.name, each.result) for each in found.outcomes if each.result is not None]
+    runs = found.outcomes[0].runs
+    changed = tuple(
+        tuple(str(row[name] or "") for name in ("policy", "date", "symbol", "before", "after"))
+        for row in changed_rows(found)[:MOST_CHANGES]
+    )
+    return Page(
+        title="Recorded runs under other policies",
+        lead=f"{len(runs):,} runs, {runs[0].as_of_date} to {runs[-1].as_of_date}",
+        figures=[],
+        plots=[("From cash alone", _plot(results))] if results else [],
+        tables=[
+            PageTable("Policies", COLUMNS, tuple(map(cells_of, found.outcomes))),
+            PageTable("Decided otherwise", ("policy", "date", "symbol", "was", "is"), changed),
+        ],
+        notes=[
+            *found.notes,
+            *(f"{each.name}: {each.why_no_result}" for each in found.outcomes if not each.result),
+        ],
+    )
+
+
+def _plot(results: Sequence[tuple[str, BacktestResult]]) -> Plot:
+    def panel(title: str, value: Callable[[Day], Decimal], *, is_share: bool = False) -> Panel:
+        return Panel(
+            title,
+            [
+                line(name, [float(value(day)) for day in result.days], COLOURS[n % len(COLOURS)])
+                for n, (name, result) in enumerate(results)
+            ],
+            is_share=is_share,
+        )
+
+    return stack(
+        [
+            panel("Equity, account currency", lambda day: day.equity),
+            panel("Drawdown", lambda day: -day.drawdown, is_share=True),
+            panel("Gross exposure, account currency", lambda day: day.gross),
+        ],
+        [day.date.isoformat() for day in results[0][1].days],
+    )
