@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from bench import columnar, columnar_equality, core, health, leftover, listing, runs
+from bench import columnar, columnar_equality, core, health, leftover, listing, runs, sweep
 
 PROGRAMS: dict[str, Callable[..., None]] = {
     "planning": core.planning,
@@ -11,6 +11,7 @@ PROGRAMS: dict[str, Callable[..., None]] = {
     "leftover": leftover.leftover,
     "columnar": columnar.columnar,
     "columnar-equality": columnar_equality.equality,
+    "sweep": sweep.sweeps,
     "single": runs.single,
     "concurrent": runs.concurrent,
     "memory": runs.memory,
