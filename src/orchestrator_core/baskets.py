@@ -62,7 +62,7 @@ def basket_of(
         day: What the strategy has ordered on the date before; an order that stands in there
             already adds nothing to it.
     """
-    day = day or DayExposure()
+    day = DayExposure() if day is None else day
     count = 0
     worth = {Side.BUY: ZERO, Side.SELL: ZERO}
     of_day = {Side.BUY: day.long, Side.SELL: day.short}

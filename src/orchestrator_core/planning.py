@@ -59,8 +59,9 @@ class _Planner:
     @cached_property
     def _account(self) -> Holdings | None:
         """The account that differences are from; None in absolute mode."""
-        is_delta = self.policy.sizing.rules.mode is SizingMode.DELTA
-        return (self.snapshot.holdings or Holdings()) if is_delta else None
+        if self.policy.sizing.rules.mode is not SizingMode.DELTA:
+            return None
+        return Holdings() if self.snapshot.holdings is None else self.snapshot.holdings
 
     @property
     def signals(self) -> tuple[Signal, ...]:
