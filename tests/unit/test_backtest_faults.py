@@ -1,17 +1,22 @@
 """What goes wrong in a backtest goes the way it goes in production, and the account stays true."""
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from orchestrator_core.identifiers import Symbol
+from orchestrator_adapters.memory.clock import VirtualClock
+from orchestrator_core.driver import run_sync
+from orchestrator_core.identifiers import ClientOrderId, Symbol
+from orchestrator_core.model import OrderIntent, Side
 from orchestrator_entrypoints.backtests.faithful import backtest
 from orchestrator_entrypoints.backtests.fills import Fault, FaultKind, FillModel
+from orchestrator_entrypoints.backtests.gateway import SimulatedGateway
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.result import BacktestResult, OrderRow
+from orchestrator_entrypoints.backtests.stage import DECISION_TIME
 
 MONDAY = date(2024, 1, 8)
 DAYS = [MONDAY + timedelta(days=number) for number in range(4)]
@@ -182,3 +187,13 @@ def test_a_fault_of_a_day_without_a_run_is_refused() -> None:
 def test_a_fill_model_is_valid_from_birth(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=r"expected|not a valid"):
         FillModel(**{field: value})
+
+
+def test_a_gateway_asked_twice_fills_an_order_once() -> None:
+    clock = VirtualClock(datetime.combine(MONDAY, DECISION_TIME))
+    gateway = SimulatedGateway(FillModel(), clock)
+    gateway.open_day({KO: Decimal(100)}, ())
+    intent = OrderIntent(ClientOrderId("o1"), KO, Side.BUY, 5)
+    first, second = (run_sync(gateway.submit([intent], deadline=1.0)) for _ in range(2))
+    assert first == second
+    assert [fill.qty for fill in gateway.fills] == [5]

@@ -151,11 +151,12 @@ class _RecordedRuns(MemoryRunRepository):
         return StrategyBook(version, tuple(_day_orders(self._snapshot.day)), (*live, *doubtful))
 
     async def read_controls(
-        self, strategy_id: StrategyId, *, count_failures: int
+        self,
+        strategy_id: StrategyId,  # noqa: ARG002 - the port's
+        *,
+        count_failures: int,  # noqa: ARG002 - the port's; a run that was decided was not throttled
     ) -> StrategyControls:
-        controls = await super().read_controls(strategy_id, count_failures=count_failures)
-        limits = self._snapshot.policy.limits
-        return StrategyControls(limits.reduce_only, controls.failed_runs)
+        return StrategyControls(self._snapshot.policy.limits.reduce_only)
 
 
 def _day_orders(day: DayExposure | None) -> list[DayOrder]:

@@ -1,0 +1,181 @@
+"""Recorded runs made once more: whatever the account, the day and the controls were, the bytes."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from orchestrator_core.books import DayExposure
+from orchestrator_core.driver import run_sync
+from orchestrator_core.errors import InvalidRequest
+from orchestrator_core.holdings import Holdings, OpenQty, Unsettled
+from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol, TradingMode
+from orchestrator_core.limits import Limits
+from orchestrator_core.model import NoQuote, Reference, Side
+from orchestrator_core.plans import Snapshot
+from orchestrator_core.replay import StoredRecord, UnreadableRecord, derive
+from orchestrator_core.what_if import Changes
+from orchestrator_entrypoints.backtests.from_runs import AS_RECORDED, backtest_from_runs
+from orchestrator_entrypoints.backtests.kept_runs import KeptRun
+from orchestrator_entrypoints.backtests.recorded import from_record
+from tests.unit.builders import NOW
+from tests.unit.test_delta_runs import a_world
+
+A, B = Symbol("A"), Symbol("B")
+ID = ClientOrderId("o1earlier")
+
+
+def a_record(**changes: Any) -> StoredRecord:
+    """Return the record of a run in delta mode that saw something else."""
+    world, account = a_world({"A": 0.1, "B": -0.05}, closes_absent=True)
+    account.hold(A=40, B=50)
+    run = world.run(rebalance_key="1")
+    record = run_sync(world.runs.get_record(run.run_id))
+    assert record is not None
+    return recorded(evolve(derive(record).snapshot, **changes), run.run_id)
+
+
+def recorded(snapshot: Snapshot, run_id: RunId) -> StoredRecord:
+    kept = KeptRun(run_id, snapshot.decision.strategy_id, NOW.date(), NOW, "completed")
+    record = kept.keeping(snapshot).record
+    assert record is not None
+    return record
+
+
+def limited(**limits: Any) -> Any:
+    policy = derive(a_record()).snapshot.policy
+    return evolve(policy, limits=evolve(policy.limits, **limits))
+
+
+def account(*, opened: tuple[int, ...] = (), why: str | None = None) -> Holdings:
+    return Holdings(
+        positions=((A, 40), (B, 50), (Symbol("Z"), 3)),
+        open_orders=tuple(
+            OpenQty(A, ClientOrderId(f"o1open{qty}"), Side.BUY, qty) for qty in opened
+        ),
+        unsettled=() if why is None else (Unsettled(B, ID, why),),
+    )
+
+
+def quoted(*symbols: str) -> Any:
+    (quote, *_) = derive(a_record()).snapshot.quotes
+    return tuple(evolve(quote, symbol=Symbol(symbol)) for symbol in symbols)
+
+
+SEEN: dict[str, Any] = {
+    "nothing else": {},
+    "no account": {"holdings": Holdings()},
+    "open orders": {"holdings": account(opened=(7, 20)), "quotes": quoted("A", "B", "Z")},
+    "a price that is missing": {"quotes": (*quoted("A"), NoQuote(B, "no such key"))},
+    "a stale price": {"decided_at": NOW.replace(year=NOW.year + 1)},
+    "reduce-only mode": {"policy": limited(reduce_only=True)},
+    "a band": {
+        "policy": limited(price_band=Decimal("0.01"), requires_reference=True),
+        "references": (Reference(A, Decimal(90), NOW, "last_accepted"),),
+    },
+    "a day's orders": {
+        "policy": limited(max_day_gross=Decimal(5_000), max_day_short=Decimal(4_000)),
+        "day": DayExposure(Decimal(3_000), Decimal("1000.5")),
+    },
+    "a day that holds an order": {
+        "policy": limited(max_day_gross=Decimal(12_000)),
+        "day": DayExposure(
+            Decimal(6_000),
+            Decimal(0),
+            frozenset({derive(a_record()).snapshot.decision.client_order_id(A)}),
+        ),
+    },
+    "live trading": {
+        "decision": evolve(derive(a_record()).snapshot.decision, mode=TradingMode.LIVE)
+    },
+    **{
+        f"an order {why}": {"holdings": account(why=why), "quotes": quoted("A", "B", "Z")}
+        for why in (
+            *("unknown", "sending", "planned", "unresolved", "conflict", "filling"),
+            *("look-up absent", "look-up unanswered", "12.5 of 40 filled", "41 of 40 filled"),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("seen", SEEN)
+def test_a_recorded_run_is_decided_once_more_to_the_same_bytes(seen: str) -> None:
+    record = a_record(**SEEN[seen])
+    again = from_record(record)
+    assert again.text == record.text
+    assert [row.decided for row in again.rows] == [row.decided for row in record.rows]
+
+
+def test_a_dry_request_is_made_dry_once_more() -> None:
+    snapshot = derive(a_record()).snapshot
+    dry = evolve(snapshot, request=evolve(snapshot.request, dry_run=True))
+    record = recorded(dry, a_record().run_id)
+    assert from_record(record).text == record.text
+
+
+def test_limits_of_the_request_are_kept() -> None:
+    snapshot = derive(a_record()).snapshot
+    limits = Limits(max_side_weight=Decimal(100), max_order_qty=3)
+    tight = evolve(
+        snapshot,
+        request=evolve(snapshot.request, limits=limits),
+        policy=evolve(snapshot.policy, limits=limits),
+    )
+    record = recorded(tight, a_record().run_id)
+    again = from_record(record)
+    assert again.text == record.text
+    assert {row.state for row in again.rows} == {"denied"}
+
+
+def test_a_damaged_record_is_refused() -> None:
+    record = a_record()
+    with pytest.raises(UnreadableRecord):
+        from_record(evolve(record, text=record.text.replace("0.1", "0.2")))
+
+
+def test_a_record_whose_signals_no_run_would_take_makes_no_plan() -> None:
+    snapshot = derive(a_record()).snapshot
+    record = recorded(
+        evolve(snapshot, batch=evolve(snapshot.batch, num_signals=7)), a_record().run_id
+    )
+    with pytest.raises(LookupError, match="num_signals says 7"):
+        from_record(record)
+
+
+def test_recorded_runs_are_decided_under_other_policies_with_the_account_as_it_was() -> None:
+    damaged = evolve(a_record(), digest="0" * 64)
+    policies = {
+        "half": Changes(capital=Decimal(50_000)),
+        "capped": Changes(max_position_size=Decimal(1_000)),
+        "no A": Changes(limits={"restricted_symbols": frozenset({A})}),
+    }
+    found = backtest_from_runs([a_record(), damaged], policies)
+    names = [outcome.name for outcome in found.outcomes]
+    assert names == [AS_RECORDED, *policies]
+    assert [outcome.changed for outcome in found.outcomes] == [0, 2, 2, 1]
+    assert "is left out" in found.notes[0]
+    [restricted] = found.outcomes[3].runs[0].differences
+    assert restricted.symbol == "A"
+    assert "RESTRICTED_SYMBOL" in (restricted.derived or "")
+    # One date has no later price to trade at.
+    assert found.outcomes[0].result is not None
+    assert found.outcomes[0].result.runs == ()
+
+
+def test_prices_that_lack_a_recorded_symbol_give_decisions_and_no_result() -> None:
+    day = derive(a_record()).snapshot.batch.as_of_date
+    [outcome] = backtest_from_runs([a_record()], {}, prices={day: {"A": 100}}).outcomes
+    assert outcome.result is None
+    assert "no prices of B" in (outcome.why_no_result or "")
+
+
+def test_what_cannot_be_decided_otherwise_is_refused() -> None:
+    with pytest.raises(ValueError, match="one strategy, got none that can be read"):
+        backtest_from_runs([], {})
+    with pytest.raises(InvalidRequest, match="are what was recorded"):
+        backtest_from_runs([a_record()], {"x": Changes(prices={A: Decimal(1)})})
+    snapshot = derive(a_record()).snapshot
+    other = evolve(snapshot, decision=evolve(snapshot.decision, strategy_id=StrategyId("beta")))
+    with pytest.raises(ValueError, match="one strategy, got alpha, beta"):
+        backtest_from_runs([a_record(), recorded(other, a_record().run_id)], {})
