@@ -194,7 +194,7 @@ def derive(record: StoredRecord) -> Derivation:
 
 
 @frozen
-class Difference:
+class Divergence:
     """What was decided on a symbol, and what would be now; None where there is no such row."""
 
     symbol: str
@@ -221,7 +221,7 @@ class Replay:
     run_id: RunId
     verdict: Verdict
     decisions: int = 0
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[Divergence, ...] = ()
     decided_hash: str | None = None
     code_version: str | None = None
     cause: str | None = None
@@ -246,11 +246,11 @@ def replay(record: StoredRecord) -> Replay:
     )
 
 
-def compare(stored: Iterable[PlanRow], derived: Iterable[PlanRow]) -> tuple[Difference, ...]:
+def compare(stored: Iterable[PlanRow], derived: Iterable[PlanRow]) -> tuple[Divergence, ...]:
     """Return a difference for each symbol whose decision is not the same bytes, by symbol."""
     before, now = _by_symbol(stored), _by_symbol(derived)
     return tuple(
-        Difference(symbol, _described(before.get(symbol)), _described(now.get(symbol)))
+        Divergence(symbol, _described(before.get(symbol)), _described(now.get(symbol)))
         for symbol in sorted(before.keys() | now.keys())
         if _decided(before.get(symbol)) != _decided(now.get(symbol))
     )

@@ -22,7 +22,7 @@ from orchestrator_core.record import canonical_json
 from orchestrator_core.record_policies import encode_limits, encode_rules
 from orchestrator_core.replay import (
     Derivation,
-    Difference,
+    Divergence,
     PlanRow,
     StoredRecord,
     UnreadableRecord,
@@ -52,7 +52,7 @@ class Redecided:
 
     run_id: RunId
     as_of_date: date
-    differences: tuple[Difference, ...]
+    differences: tuple[Divergence, ...]
     before: Allocation
     after: Allocation
     refusal: str | None = None
