@@ -249,14 +249,15 @@ def deny_growth(facts: OrderFacts, limits: Limits) -> Denial | None:
     """Deny an order that would open, enlarge or turn a position, in reduce-only mode.
 
     What is on order already against the position counts as filled, what is on order with it as
-    never filled. Where nothing is known of the account, nothing may go.
+    never filled. The second leg of a flip opens the other side, so it never goes. Where nothing is
+    known of the account, nothing may go.
     """
     if not limits.reduce_only:
         return None
     intent, holdings = facts.intent, facts.holdings
     if holdings is None:
         return Denial(DenialCode.REDUCE_ONLY, (("position", "unknown"),))
-    if holdings.allows_reduction(intent.symbol, intent.signed_qty):
+    if intent.leg == 0 and holdings.allows_reduction(intent.symbol, intent.signed_qty):
         return None
     figures = (
         ("position", f"{holdings.held(intent.symbol)}"),

@@ -153,6 +153,13 @@ def test_a_denied_second_leg_leaves_the_first() -> None:
     assert sent(snapshot) == {("A", 0): -10}
 
 
+def test_reduce_only_mode_closes_a_position_and_does_not_turn_it() -> None:
+    snapshot = a_delta({"A": 0.03}, an_account({"A": -50}), limits=Limits(reduce_only=True))
+    assert sent(snapshot) == {("A", 0): 50}
+    _, second = plan_of(snapshot).decisions
+    assert str(second.denial) == "REDUCE_ONLY position=-50 on_order=0 qty=30"
+
+
 @pytest.mark.parametrize("held", [40, 100])
 def test_an_unsettled_order_denies_its_symbol_even_where_nothing_seems_lacking(held: int) -> None:
     unsettled = Unsettled(Symbol("A"), ClientOrderId("o1x"), "unknown")

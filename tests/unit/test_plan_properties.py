@@ -1,5 +1,6 @@
 """What holds of every plan, whatever the signals, prices and limits."""
 
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
@@ -103,11 +104,21 @@ def test_no_order_is_above_a_limit(snapshot: Snapshot) -> None:
         if bound.price_band is not None and intent.symbol in seen:
             reference = seen[intent.symbol]
             assert abs(price - reference) <= bound.price_band * reference
-        if bound.reduce_only:
-            held = account.held(intent.symbol)
-            assert abs(held + intent.signed_qty) == abs(held) - intent.qty
         if snapshot.policy.sizing.rules.mode is SizingMode.ABSOLUTE:
             assert price * intent.qty <= snapshot.policy.sizing.max_position_size
+
+
+@given(snapshots())
+def test_in_reduce_only_mode_all_orders_together_shrink_every_position(snapshot: Snapshot) -> None:
+    only = evolve(snapshot.policy.limits, reduce_only=True)
+    snapshot = evolve(snapshot, policy=evolve(snapshot.policy, limits=only))
+    account = snapshot.holdings or Holdings()
+    ordered: Counter[Symbol] = Counter()
+    for intent in plan_of(snapshot).intents:
+        ordered[intent.symbol] += intent.signed_qty
+    for symbol, qty in ordered.items():
+        held = account.held(symbol)
+        assert abs(held + qty) == abs(held) - abs(qty)
 
 
 @given(snapshots())
