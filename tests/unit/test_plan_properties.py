@@ -94,7 +94,6 @@ def quantities(plan: OrderPlan) -> dict[ClientOrderId, int]:
 def test_no_order_is_above_a_limit(snapshot: Snapshot) -> None:
     bound, prices = snapshot.policy.limits, prices_of(snapshot)
     seen = {reference.symbol: reference.price for reference in snapshot.references}
-    account = snapshot.holdings or Holdings()
     for intent in plan_of(snapshot).intents:
         price = prices[intent.symbol]
         assert intent.symbol not in bound.restricted_symbols
