@@ -1,1 +1,1 @@
-"""Backtests: the same decisions as a run makes, over arrays of days and symbols."""
+"""Backtests: the same decisions as a run makes, over history; see `faithful` and `columnar`."""
