@@ -10,7 +10,7 @@ from orchestrator_core.errors import IllegalTransition
 from orchestrator_core.lifecycle import HOLDS_ID, OPEN, OrderState, RunStatus, advance
 from orchestrator_core.model import OrderReport
 from orchestrator_core.orders import Order, Settlement, settle
-from orchestrator_core.runs import Run, RunFailure
+from orchestrator_core.runs import FailureKind, Run, RunFailure
 from orchestrator_core.tracking import DRY_RUN, has_ended
 
 FIRST_LEASE_EPOCH = 1
@@ -80,6 +80,12 @@ def frees_key_of_adopter(run: Run) -> bool:
     return run.status is RunStatus.FAILED and all(
         order.owner is not None or order.state in never_sent for order in run.orders or ()
     )
+
+
+def counts_in_row(run: Run) -> bool:
+    """Whether a run that ended counts among failed runs in a row, or ends the row."""
+    is_refused = run.failure is not None and run.failure.kind is FailureKind.SIGNALS_REFUSED
+    return not run.request.dry_run and not is_refused
 
 
 def taken_over(order: Order) -> Order:

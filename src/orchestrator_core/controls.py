@@ -45,8 +45,9 @@ class StrategyControls:
     Attributes:
         reduce_only: Only orders that shrink a position may go.
         failed_runs: Runs that ended as failed, one after the other, the latest first, since the
-            latest run that did not, and since the latest re-arming; as far as was counted. Runs
-            that a request made dry, and runs still open, are left out.
+            latest run that did not, and since the latest re-arming; as far as was counted. Left
+            out are runs still open, runs that a request made dry, and runs whose request the
+            strategy refused: no client stops a strategy by asking for nonsense.
     """
 
     reduce_only: bool = False

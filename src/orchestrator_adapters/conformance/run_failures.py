@@ -27,17 +27,23 @@ from orchestrator_core.lifecycle import OrderState, RunStatus
 from orchestrator_core.runs import FailureKind, RunFailure
 
 NO_SIGNALS = RunFailure(FailureKind.SIGNALS_UNAVAILABLE, "down")
+NO_SUCH_SYMBOL = RunFailure(FailureKind.SIGNALS_REFUSED, "no prices of ZZZZ")
 
 
 async def failed(
-    stage: RunStage, minute: int, *, strategy: StrategyId = ALPHA, dry_run: bool = False
+    stage: RunStage,
+    minute: int,
+    *,
+    strategy: StrategyId = ALPHA,
+    dry_run: bool = False,
+    failure: RunFailure = NO_SIGNALS,
 ) -> None:
     """Have a run fail at that minute."""
     request = a_request(dry_run=dry_run)
     opening = an_opening(strategy=strategy, request=request)
     lease = await opened(stage.runs, opening)
     at = END + timedelta(minutes=minute)
-    await stage.runs.close_run(lease, a_closing(failure=NO_SIGNALS, at=at))
+    await stage.runs.close_run(lease, a_closing(failure=failure, at=at))
 
 
 async def succeeded(
@@ -201,6 +207,17 @@ class FailureCountCases:
         refused = a_settlement(owner.ids[0], OrderState.REJECTED)
         await stage.runs.close_run(owner.lease, a_closing(refused))
         assert (await controls(stage)).failed_runs == 2
+
+    async def test_a_request_that_the_strategy_refused_neither_counts_nor_ends_the_row(
+        self, stage: RunStage
+    ) -> None:
+        for minute in range(3):
+            await failed(stage, minute, failure=NO_SUCH_SYMBOL)
+        assert (await controls(stage)).failed_runs == 0
+        await failed(stage, 3)
+        await failed(stage, 4, failure=NO_SUCH_SYMBOL)
+        await failed(stage, 5)
+        assert (await controls(stage, count=2)).failed_runs == 2
 
     async def test_a_dry_run_neither_counts_nor_ends_the_row(self, stage: RunStage) -> None:
         await failed(stage, 0)

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from attrs import define, field, frozen
 
+from orchestrator_adapters.run_rules import counts_in_row
 from orchestrator_core.controls import ControlEvent, ControlEventKind, StrategyControls
 from orchestrator_core.identifiers import StrategyId
 from orchestrator_core.lifecycle import RunStatus
@@ -43,7 +44,7 @@ class MemoryControls:
 
     def end(self, run: Run, *, number: int) -> None:
         """Take in that a run is completed, which was opened as the one of that number."""
-        if run.completed_at is not None and not run.request.dry_run:
+        if run.completed_at is not None and counts_in_row(run):
             end = _End(run.completed_at, number, run.status is RunStatus.FAILED)
             insort(self._ends.setdefault(run.strategy_id, []), end)
 

@@ -81,6 +81,7 @@ _CONTROLS: Final = """
               SELECT max(occurred_at) FROM strategy_control_events
               WHERE strategy_id = %(strategy_id)s AND event = %(rearmed)s), '-infinity')
           AND (request LIKE '%%"dry_run":true%%') IS NOT TRUE
+          AND failure_kind IS DISTINCT FROM 'signals_refused'
         ORDER BY completed_at DESC, id DESC
         LIMIT %(count)s
     ) AS ended

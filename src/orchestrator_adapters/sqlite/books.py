@@ -49,6 +49,7 @@ SELECT_LAST_ACCEPTED = (
 SELECT_ENDED = (
     "SELECT status FROM orchestration_runs WHERE strategy_id = ? AND completed_at > ?"
     " AND coalesce(json_extract(request, '$.dry_run'), 0) = 0"
+    " AND failure_kind IS NOT 'signals_refused'"
     " ORDER BY completed_at DESC, id DESC LIMIT ?"
 )
 
