@@ -15,6 +15,7 @@ from orchestrator_entrypoints.commands.backtest_arguments import (
     add_sweep_arguments,
 )
 from orchestrator_entrypoints.commands.declaring import (
+    CommandParser,
     Commands,
     Handler,
     add_command,
@@ -69,7 +70,7 @@ def _load(handler: Handler) -> Callable[..., int]:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="orchestrator",
         description="Turns a strategy's signals into orders: once, within limits, and provably.",
         epilog=_exit_codes(),

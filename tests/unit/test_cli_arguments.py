@@ -89,6 +89,42 @@ def test_arguments_that_cannot_be_used_are_a_usage_error(
     assert "error:" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["run", "--symbols", "A", "--capital", "1", "--capital", "2"],
+            "--capital: was given twice",
+        ),
+        (["run", "--symbols", "A", "--data", "x", "--data=x"], "--data: was given twice"),
+        (["runs", "list", "--limit", "20", "--limit", "20"], "--limit: was given twice"),
+        (["backtest", "--prices", "x", "--prices", "y"], "--prices: was given twice"),
+        (["run", "--symbols", "A", "--cap", "1"], "unrecognized arguments: --cap 1"),
+        (["runs", "list", "--dry-run"], "unrecognized arguments: --dry-run"),
+        (["runs", "show", "x", "y"], "unrecognized arguments: y"),
+    ],
+)
+def test_what_would_be_dropped_or_guessed_is_refused_under_the_commands_own_usage(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert said.endswith(f"{words}\n")
+    command = " ".join(word for word in arguments[:2] if word.isalpha() and word != "x")
+    assert said.startswith(f"usage: orchestrator {command} ")
+
+
+def test_symbols_may_be_given_again() -> None:
+    parser = build_parser()
+    given = ["run", "--symbols", "AAPL", "KO", "--symbols", "MSFT"]
+    for _ in range(2):
+        assert parser.parse_args(given).symbols == ["AAPL", "KO", "MSFT"]
+        # A second reading by the same parser is a reading of its own.
+        assert parser.parse_args([*given, "--capital", "1"]).capital == "1"
+
+
 def test_a_data_file_on_the_command_line_stands_over_the_environment() -> None:
     chosen = build_parser().parse_args(["runs", "list", "--data", "here.db"])
     settings = settings_for(chosen, {"ORCHESTRATOR_DATA": "there.db"})

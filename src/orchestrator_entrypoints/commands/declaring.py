@@ -1,12 +1,52 @@
 """How a command of the command line is declared; imports nothing that commands need."""
 
 import argparse
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 # Names a function below `commands`, such as `runs.list_runs`, without importing it.
 Handler = str
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
+Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"  # noqa: SLF001
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Takes arguments as they are written, or refuses them under its own usage.
+
+    No option may be cut short, and one of a single value may not be given twice: of two the first
+    would be dropped in silence. Parsers of commands are of the same class.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        self.register("action", None, _StoreOnce)
+        self.given: set[str] = set()
+
+    def parse_known_args(  # type: ignore[override] - argparse's overloads say less
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Return what was given; end the program where something is left over."""
+        self.given.clear()
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            self.error(f"unrecognized arguments: {' '.join(left)}")
+        return found, left
+
+
+class _StoreOnce(argparse.Action):
+    """Keeps the value of an option, which may be given once."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if option_string is not None and isinstance(parser, CommandParser):
+            if self.dest in parser.given:
+                raise argparse.ArgumentError(self, "was given twice")
+            parser.given.add(self.dest)
+        setattr(namespace, self.dest, values)
 
 
 def wide_help(prog: str) -> argparse.HelpFormatter:

@@ -69,9 +69,14 @@ class _Findings:
 
     @property
     def code(self) -> ExitCode:
-        """What the command ends with: what cannot be read outweighs what came out otherwise."""
+        """What the command ends with: what cannot be read outweighs what came out otherwise.
+
+        Nothing to compare is no agreement.
+        """
         if self.verdicts[Verdict.DAMAGED] or self.verdicts[Verdict.UNKNOWN_FORM]:
             return ExitCode.DAMAGED
+        if not self.verdicts.total():
+            return ExitCode.FAILED
         return ExitCode.CHANGED if self.verdicts[Verdict.CHANGED] else ExitCode.DONE
 
     def write(self) -> None:

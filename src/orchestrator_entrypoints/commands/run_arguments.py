@@ -18,7 +18,12 @@ def add_run(commands: Commands) -> None:
         commands, "run", "make one run against the configured parts and show it", "run.run"
     )
     run.add_argument(
-        "--symbols", nargs="+", required=True, metavar="SYMBOL", help="spaces or commas between"
+        "--symbols",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="SYMBOL",
+        help="spaces or commas between; may be given again",
     )
     run.add_argument("--as-of", metavar="YYYY-MM-DD", help="date of the signals (the latest)")
     run.add_argument("--capital", metavar="AMOUNT", help="what a weight of 1 stands for (CAPITAL)")
