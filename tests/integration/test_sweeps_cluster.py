@@ -6,8 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from distributed import Client
 
-from orchestrator_entrypoints.sweeps.cluster import ClusterUnavailable, run_on_cluster
+from orchestrator_entrypoints.sweeps.cluster import (
+    ClusterUnavailable,
+    WorkPlugin,
+    run_on_cluster,
+)
 from orchestrator_entrypoints.sweeps.journal import open_journal
 from orchestrator_entrypoints.sweeps.processes import run_on_processes
 from orchestrator_entrypoints.sweeps.sweeping import sweep
@@ -102,3 +107,15 @@ def test_a_cluster_without_workers_is_told(tmp_path: Path) -> None:
                 connect_seconds=1,
             )
         )
+
+
+def test_a_worker_with_other_code_is_refused(cluster: DaskCluster, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    list(run_on_cluster(CountedWork(log), numbers(1), scheduler=cluster.address))
+    plugin = WorkPlugin(CountedWork(log))
+    plugin.code = "another"
+    with (
+        Client(cluster.address, set_as_default=False) as client,  # type: ignore[no-untyped-call]
+        pytest.raises(RuntimeError, match="of another version than the sweep's"),
+    ):
+        client.register_plugin(plugin)

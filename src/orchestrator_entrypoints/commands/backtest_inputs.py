@@ -10,7 +10,6 @@ from pathlib import Path
 
 from attrs import frozen
 
-from orchestrator_core import __version__
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.money import parse_money
 from orchestrator_entrypoints.backtests.fills import FillModel
@@ -28,6 +27,7 @@ from orchestrator_entrypoints.commands.series_files import (
     SeriesFile,
     read_series,
 )
+from orchestrator_entrypoints.sweeps.code import code_digest
 from orchestrator_entrypoints.sweeps.policy_fields import policy_with
 
 # What a day's signals of the bundled strategy need: its longs and its shorts sum to 1 each.
@@ -62,8 +62,8 @@ class Inputs:
         return tuple(dict.fromkeys(day for day, _, _ in self.closes))
 
     def digest(self, *more: object) -> str:
-        """Return what stands for the data, the version, and whatever else is given."""
-        digest = hashlib.sha256(repr((__version__, more)).encode())
+        """Return what stands for the data, our code, and whatever else is given."""
+        digest = hashlib.sha256(repr((code_digest(), more)).encode())
         for rows in (self.signals, self.closes, self.opens or ()):
             digest.update(b"|")
             for day, symbol, value in rows:

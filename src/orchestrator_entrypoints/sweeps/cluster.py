@@ -12,8 +12,8 @@ from uuid import uuid4
 from attrs import frozen
 from distributed import Client, Future, KilledWorker, Worker, WorkerPlugin, as_completed, get_worker
 
-from orchestrator_core import __version__
 from orchestrator_entrypoints.sweeps.cells import Cell, Outcome, Work, evaluate
+from orchestrator_entrypoints.sweeps.code import code_digest
 from orchestrator_entrypoints.sweeps.processes import lost_outcome
 
 
@@ -25,17 +25,17 @@ class WorkPlugin(WorkerPlugin):
     """Keeps a work on each worker.
 
     Attributes:
-        version: Of the library that the work is of; a worker with another refuses it.
+        code: What stands for the library's sources; a worker with others refuses the work.
     """
 
     def __init__(self, work: Work) -> None:
         # Another sweep of the same work must not take it away when it ends.
-        self.work, self.version, self.name = work, __version__, f"orchestrator-sweep-{uuid4()}"
+        self.work, self.code, self.name = work, code_digest(), f"orchestrator-sweep-{uuid4()}"
 
     def setup(self, worker: Worker) -> None:  # noqa: ARG002 - as Dask calls it
         """Refuse a worker of another version: its figures might differ."""
-        if self.version != __version__:
-            raise RuntimeError(f"orchestrator {__version__} here, {self.version} at the sweep")
+        if self.code != code_digest():
+            raise RuntimeError("its orchestrator is of another version than the sweep's")
 
 
 @frozen
