@@ -4,24 +4,22 @@ The signals of a date are decided on at its close, and their orders trade at the
 is: no decision sees a price that it trades at. The signals of the last date therefore make no run.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
-from attrs import asdict, define, evolve, field
+from attrs import asdict, evolve, frozen
 
-from orchestrator_core.driver import run_sync
-from orchestrator_core.identifiers import Symbol
 from orchestrator_core.model import SignalBatch
 from orchestrator_core.money import ZERO
+from orchestrator_entrypoints.backtests.columnar_cells import NotColumnar
+from orchestrator_entrypoints.backtests.engines import Decided, Engine, Workflow, why_not_arrays
 from orchestrator_entrypoints.backtests.fills import Fill, FillModel
 from orchestrator_entrypoints.backtests.inputs import Inputs, Prices, read_inputs
 from orchestrator_entrypoints.backtests.kept_runs import KeptRun
-from orchestrator_entrypoints.backtests.outcomes import figures_of, kept_run_of, rows_of
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.result import BacktestResult, Day, OrderRow
-from orchestrator_entrypoints.backtests.stage import Stage, Staged
 from orchestrator_entrypoints.backtests.valuing import Valuing
 
 CENT = Decimal("0.01")
@@ -63,102 +61,110 @@ def backtest(
     """
     policy, fills = policy or BacktestPolicy(), fills or FillModel()
     inputs = read_inputs(signals, prices, opens, fills.at)
-    simulation = _Simulation(inputs, policy, fills)
-    days = []
-    for day in simulation.live():
-        days.append(day)
-        if progress is not None:
-            progress(len(days), len(inputs.dates))
-    return BacktestResult(
-        days=tuple(days),
-        orders=tuple(simulation.orders),
-        runs=tuple(simulation.runs),
-        capital=policy.capital,
-        policy={**policy.in_words(), "fills": inputs.at.value, **fills.in_words()},
-        notes=tuple(simulation.notes),
-    )
+    run = _Backtest(inputs, policy, fills, progress)
+    if policy.engine == "faithful" or (policy.engine == "auto" and policy.keep_runs):
+        return run.by_workflow()
+    try:
+        return run.by_arrays()
+    except NotColumnar as refused:
+        return run.by_workflow(f"decided by the workflow, not by arrays: {refused.reason}")
 
 
-@define
-class _Simulation:
-    """One backtest under way.
-
-    Attributes:
-        orders: Of the runs so far; empty where they are not kept.
-        runs: The same.
-        notes: What the reader should know.
-    """
+@frozen
+class _Backtest:
+    """One backtest, whatever decides."""
 
     inputs: Inputs
     policy: BacktestPolicy
     model: FillModel
-    orders: list[OrderRow] = field(factory=list, init=False)
-    runs: list[KeptRun] = field(factory=list, init=False)
-    notes: list[str] = field(factory=list, init=False)
+    progress: Progress | None
 
-    def live(self) -> Iterator[Day]:
-        """Go through the dates, each valued at its close."""
-        dates, policy = self.inputs.dates, self.policy
+    def by_workflow(self, *notes: str) -> BacktestResult:
+        """Let the production workflow decide."""
+        workflow = Workflow.begin(self.policy, self.model, self.inputs)
+        return self._live(workflow, "faithful", notes)
+
+    def by_arrays(self) -> BacktestResult:
+        """Let arrays decide.
+
+        Raises:
+            NotColumnar: They would not decide the same, or cannot.
+        """
+        reason = why_not_arrays(self.policy, self.model, self.inputs, self._traded())
+        if reason is not None:
+            raise NotColumnar(reason)
+        from orchestrator_entrypoints.backtests.arrays import Arrays  # noqa: PLC0415 - needs numpy
+
+        arrays = Arrays.begin(self.policy, self.model, self.inputs)
+        kept = ["arrays keep no runs: nothing can be explained"] if self.policy.keep_runs else []
+        return self._live(arrays, "columnar", kept)
+
+    def _live(self, engine: Engine, name: str, notes: Iterable[str]) -> BacktestResult:
+        """Go through the dates, each valued at its close, then decided on."""
+        days: list[Day] = []
+        runs: list[KeptRun] = []
+        orders: list[OrderRow] = []
         traded = self._traded()
-        stage = run_sync(
-            Stage.set_up(
-                policy.run_policy(self.inputs.symbols),
-                self.model,
-                cash=policy.capital,
-                first=dates[0],
-            )
-        )
-        valuing = Valuing(policy.capital)
+        valuing = Valuing(self.policy.capital)
         fills: Sequence[Fill] = ()
-        for place, day in enumerate(dates):
+        for place, day in enumerate(self.inputs.dates):
             closes = self.inputs.closes_at(place)
-            row = valuing.value(day, stage.account, closes, fills)
+            row = valuing.value(day, engine.account, closes, fills)
             fills = ()
-            batch = traded.get(day)
-            capital = self._capital(row)
+            batch, capital = traded.get(day), self._capital(row)
             if batch is not None and capital > 0:
-                staged = self._decide(stage, batch, capital, place, closes)
-                fills = staged.fills
-                row = evolve(row, **asdict(figures_of(staged), recurse=False))
-            yield row
+                decided = self._decide(engine, batch, capital, place, closes)
+                fills = decided.fills
+                row = evolve(row, **asdict(decided.figures, recurse=False))
+                runs += [] if decided.run is None else [decided.run]
+                orders += decided.orders
+            days.append(row)
+            if self.progress is not None:
+                self.progress(len(days), len(self.inputs.dates))
+        return BacktestResult(
+            days=tuple(days),
+            orders=tuple(orders),
+            runs=tuple(runs),
+            capital=self.policy.capital,
+            policy={
+                **self.policy.in_words(),
+                "fills": self.inputs.at.value,
+                **self.model.in_words(),
+            },
+            engine=name,
+            notes=(*notes, *self._notes(days)),
+        )
 
     def _decide(
-        self, stage: Stage, batch: SignalBatch, capital: Decimal, place: int, closes: Prices
-    ) -> Staged:
-        day = batch.as_of_date
-        symbols: tuple[Symbol, ...] = tuple(signal.symbol for signal in batch.signals)
-        staged = run_sync(
-            stage.live_through(
-                batch,
-                self.policy.request(symbols, day, capital),
-                self.inputs.market(place, closes),
-                self.model.faults_on(day),
-            )
-        )
-        if self.policy.keep_runs:
-            self.runs.append(kept_run_of(staged, self.policy.strategy_id, day))
-            self.orders.extend(rows_of(staged, day))
-        return staged
+        self, engine: Engine, batch: SignalBatch, capital: Decimal, place: int, closes: Prices
+    ) -> Decided:
+        symbols = tuple(signal.symbol for signal in batch.signals)
+        request = self.policy.request(symbols, batch.as_of_date, capital)
+        return engine.decide(batch, request, self.inputs.market(place, closes))
 
     def _capital(self, row: Day) -> Decimal:
         """Return what a weight of 1 stands for, in cents; 0 where nothing is left."""
         if not self.policy.compounds:
             return self.policy.capital
-        if row.equity < CENT:
-            note = "where the account is worth nothing at a close, there is no run"
-            if note not in self.notes:
-                self.notes.append(note)
-            return ZERO
-        return row.equity.quantize(CENT, rounding=ROUND_DOWN)
+        return ZERO if row.equity < CENT else row.equity.quantize(CENT, rounding=ROUND_DOWN)
 
     def _traded(self) -> dict[date, SignalBatch]:
-        """Return the signals that make a run, by date."""
-        batches, last = self.inputs.batches, self.inputs.dates[-1]
-        days = sorted(batches)[:: self.policy.rebalance_every]
-        if last in days:
-            self.notes.append(f"the signals of {last} have no later price to trade at: no run")
-        traded = {day: batches[day] for day in days if day != last}
+        """Return the signals that make a run, by date.
+
+        Raises:
+            ValueError: A fault is of a date that has no run.
+        """
+        last = self.inputs.dates[-1]
+        days = sorted(self.inputs.batches)[:: self.policy.rebalance_every]
+        traded = {day: self.inputs.batches[day] for day in days if day != last}
         for fault in self.model.faults:
             if fault.day not in traded:
                 raise ValueError(f"faults: no run is decided on {fault.day}")
         return traded
+
+    def _notes(self, days: Sequence[Day]) -> Iterator[str]:
+        last = self.inputs.dates[-1]
+        if last in sorted(self.inputs.batches)[:: self.policy.rebalance_every]:
+            yield f"the signals of {last} have no later price to trade at: no run"
+        if self.policy.compounds and any(day.equity < CENT for day in days):
+            yield "where the account is worth nothing at a close, there is no run"

@@ -56,7 +56,8 @@ class BacktestPolicy:
         compounds: Whether a weight of 1 stands for the account's equity on the day; otherwise it
             stands for `capital` on every day.
         rebalance_every: 1 trades every date of the signals, 2 every second one.
-        engine: What decides. `auto` takes arrays where they decide the same, else the workflow.
+        engine: What decides: the workflow (`faithful`), or arrays (`columnar`) where they decide
+            the same; a note says where they do not. `auto` takes arrays where no runs are kept.
         keep_runs: Whether the result holds orders and runs; without, memory stays small.
     """
 

@@ -1,0 +1,166 @@
+"""Runs decided by arrays: a date's targets sized at once, and orders that fill.
+
+Sizes are those of `columnar`, cell by cell what planning gives; what is lacking of a target is the
+core's own difference. What is shown of a run beside that is computed as the core computes it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
+from math import nan
+
+import numpy as np
+from attrs import define, evolve, field
+
+from orchestrator_core.allocating import PLACES
+from orchestrator_core.differences import difference
+from orchestrator_core.identifiers import ClientOrderId, Symbol
+from orchestrator_core.lifecycle import RunStatus
+from orchestrator_core.limits import DenialCode
+from orchestrator_core.model import OrderIntent, Side, SignalBatch
+from orchestrator_core.money import WIDE, ZERO, add_all, multiply
+from orchestrator_core.plans import PlanningPolicy
+from orchestrator_core.requests import RunRequest
+from orchestrator_core.sizing import SizingMode, SizingPolicy, SizingRules
+from orchestrator_entrypoints.backtests.account import Account
+from orchestrator_entrypoints.backtests.columnar import ColumnarSizing, size_columns
+from orchestrator_entrypoints.backtests.columnar_cells import BatchFault, require_columnar
+from orchestrator_entrypoints.backtests.engines import Decided
+from orchestrator_entrypoints.backtests.fills import FillModel
+from orchestrator_entrypoints.backtests.inputs import Inputs
+from orchestrator_entrypoints.backtests.outcomes import RunFigures
+from orchestrator_entrypoints.backtests.policy import BacktestPolicy
+from orchestrator_entrypoints.backtests.stage import Market
+
+# Nothing that arrays decide depends on an id.
+_NO_ID = ClientOrderId("columnar")
+
+# Shares of the orders of one symbol, so signed, and what they make of its position beside targets.
+_Orders = list[tuple[Symbol, tuple[int, ...]]]
+
+
+@define
+class Arrays:
+    """An account whose runs are decided by arrays."""
+
+    policy: BacktestPolicy
+    model: FillModel
+    rules: SizingRules
+    account: Account
+    _sized_by: SizingRules = field(init=False)
+
+    @classmethod
+    def begin(cls, policy: BacktestPolicy, model: FillModel, inputs: Inputs) -> "Arrays":
+        """Return the account on the first date.
+
+        Raises:
+            NotColumnar: The policy is none that arrays can stand for.
+        """
+        arrays = cls(policy, model, policy.rules_for(inputs.symbols), Account(policy.capital))
+        sizing = SizingPolicy(policy.capital, policy.capital, arrays._sized_by)
+        require_columnar(PlanningPolicy(sizing, policy.limits))
+        return arrays
+
+    @_sized_by.default
+    def _as_targets(self) -> SizingRules:
+        return evolve(self.rules, mode=SizingMode.ABSOLUTE, closes_absent=False)
+
+    @property
+    def is_delta(self) -> bool:
+        """Whether an order is what is lacking of its target."""
+        return self.rules.mode is SizingMode.DELTA
+
+    def decide(self, batch: SignalBatch, request: RunRequest, market: Market) -> Decided:
+        """Decide a date's run, and count its fills in the account.
+
+        Raises:
+            NotColumnar: A quantity is none that arrays can stand for.
+        """
+        sizing = self._size(batch, request, market)
+        codes = Counter(sizing.why(0, column) for column in range(len(batch.signals)))
+        if codes[BatchFault.REFUSED]:
+            return Decided(RunFigures(RunStatus.FAILED.value))
+        orders = self._orders(batch, sizing)
+        held = self.account.shares if self.is_delta else {}
+        got = {symbol: held.get(symbol, 0) + sum(legs) for symbol, legs in orders}
+        leftover, error = self._miss(batch, request, market.closes, got)
+        fills = [
+            self.model.fill(_intent(symbol, shares), market.next_prices[symbol], is_partial=False)
+            for symbol, legs in orders
+            for shares in legs
+        ]
+        self.account.book(fills)
+        denials = {why.value: count for why, count in codes.items() if isinstance(why, DenialCode)}
+        figures = RunFigures(
+            run_status=RunStatus.COMPLETED.value,
+            orders=len(fills),
+            filled=len(fills),
+            denials=dict(sorted(denials.items())),
+            leftover_cash=leftover,
+            tracking_error=error,
+        )
+        return Decided(figures, tuple(fills))
+
+    def _size(self, batch: SignalBatch, request: RunRequest, market: Market) -> ColumnarSizing:
+        closes = market.closes
+        symbols = [signal.symbol for signal in batch.signals]
+        sizing = SizingPolicy(request.capital, request.max_position_size, self._sized_by)
+        return size_columns(
+            np.array([[signal.target_weight for signal in batch.signals]]),
+            np.array([[float(closes[each]) if each in closes else nan for each in symbols]]),
+            PlanningPolicy(sizing, self.policy.limits),
+            symbols=symbols,
+        )
+
+    def _orders(self, batch: SignalBatch, sizing: ColumnarSizing) -> _Orders:
+        """Return the orders of each symbol that something is decided on."""
+        symbols = [signal.symbol for signal in batch.signals]
+        targets = dict(zip(symbols, sizing.sent[0].tolist(), strict=True))
+        if not self.is_delta:
+            return [(each, (shares,) if shares else ()) for each, shares in targets.items()]
+        held = self.account.shares
+        if self.rules.closes_absent:
+            targets |= dict.fromkeys(sorted(held.keys() - targets.keys()), 0)
+        lots = self.rules.lot_of
+        return [
+            (each, difference(target, held=held.get(each, 0), on_order=0, lot=lots(each)).legs)
+            for each, target in targets.items()
+        ]
+
+    def _miss(
+        self,
+        batch: SignalBatch,
+        request: RunRequest,
+        closes: Mapping[Symbol, Decimal],
+        got: Mapping[Symbol, int],
+    ) -> tuple[Decimal, Decimal]:
+        """Return leftover cash and tracking error, as `allocation_of` does of a plan."""
+        sizing = SizingPolicy(request.capital, request.max_position_size, self.rules)
+        investable = sizing.investable
+        weights = {signal.symbol: signal.weight for signal in batch.signals}
+        wanted = [WIDE.multiply(weights.get(each, ZERO), investable) for each in got]
+        worth = [multiply(closes.get(each, ZERO), shares) for each, shares in got.items()]
+        leftover = WIDE.subtract(
+            add_all(amount.copy_abs() for amount in wanted),
+            add_all(amount.copy_abs() for amount in worth),
+        )
+        misses = [WIDE.subtract(one, other) for one, other in zip(wanted, worth, strict=True)]
+        return leftover, _root_mean_square(misses, investable)
+
+
+def _intent(symbol: Symbol, shares: int) -> OrderIntent:
+    side = Side.BUY if shares > 0 else Side.SELL
+    return OrderIntent(_NO_ID, symbol, side, abs(shares))
+
+
+def _root_mean_square(misses: Sequence[Decimal], investable: Decimal) -> Decimal:
+    if not misses:
+        return ZERO
+    rounding = WIDE.copy()
+    rounding.prec, rounding.traps = 40, dict.fromkeys(rounding.traps, False)
+    squares = ZERO
+    for miss in misses:
+        fraction = rounding.divide(miss, investable)
+        squares = rounding.add(squares, rounding.multiply(fraction, fraction))
+    mean = rounding.divide(squares, Decimal(len(misses)))
+    return rounding.sqrt(mean).quantize(PLACES, rounding=ROUND_HALF_EVEN)
