@@ -1,7 +1,8 @@
 """What an operator sets at run time for one strategy, and what its failures call for.
 
 Every change is an event in a history that is never rewritten; how things stand follows from the
-latest event of each kind. A run reads the controls after it has read the latch. Turning reduce-only
+latest event of each kind. The latest is the one recorded last, whatever its time: the clock of a
+replica may be ahead of another's. A run reads the controls after it has read the latch. Turning reduce-only
 on is recorded first, and raises the latch's epoch then: a run that read the controls before can
 claim nothing more.
 """
@@ -27,6 +28,7 @@ class ControlEvent:
     """One thing that an operator did, for one strategy.
 
     Attributes:
+        at: By the clock of the replica that recorded it.
         operator: By name.
         notes: Why, in the operator's words.
     """

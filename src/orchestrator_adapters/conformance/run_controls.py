@@ -61,12 +61,19 @@ class ControlCases:
         found = await stage.runs.control_events(ALPHA, limit=9)
         assert [event.kind for event in found] == [K.REDUCE_ONLY_OFF, K.REDUCE_ONLY_ON]
 
-    async def test_an_event_that_comes_late_does_not_undo_a_later_one(
+    async def test_a_clock_that_is_ahead_does_not_make_an_event_the_latest(
         self, stage: RunStage
     ) -> None:
-        await stage.runs.add_control_event(an_event(K.REDUCE_ONLY_ON, 5))
-        await stage.runs.add_control_event(an_event(K.REDUCE_ONLY_OFF, 4))
+        off, on = an_event(K.REDUCE_ONLY_OFF), an_event(K.REDUCE_ONLY_ON)
+        off = evolve(off, at=off.at + timedelta(seconds=5))
+        for event in (off, on):
+            await stage.runs.add_control_event(event)
         assert (await controls(stage)).reduce_only
+        assert list(await stage.runs.control_events(ALPHA, limit=9)) == [on, off]
+        late_off = evolve(off, at=on.at - timedelta(seconds=5))
+        await stage.runs.add_control_event(late_off)
+        assert not (await controls(stage)).reduce_only
+        assert list(await stage.runs.control_events(ALPHA, limit=1)) == [late_off]
 
     async def test_the_same_event_is_recorded_once(self, stage: RunStage) -> None:
         event = an_event()
@@ -90,20 +97,16 @@ class ControlCases:
         assert list(await stage.runs.control_events(ALPHA, limit=9)) == [event]
 
     async def test_a_time_is_kept_to_the_microsecond(self, stage: RunStage) -> None:
-        events = [
-            evolve(an_event(kind), at=START + timedelta(microseconds=late))
-            for late, kind in ((1, K.REDUCE_ONLY_ON), (0, K.REDUCE_ONLY_OFF))
-        ]
-        for event in events:
+        events = [evolve(an_event(), at=START + timedelta(microseconds=late)) for late in (1, 0)]
+        for event in reversed(events):
             await stage.runs.add_control_event(event)
         assert list(await stage.runs.control_events(ALPHA, limit=9)) == events
-        assert (await controls(stage)).reduce_only
 
-    async def test_events_come_newest_first_and_cut(self, stage: RunStage) -> None:
+    async def test_events_come_as_recorded_the_last_first_and_cut(self, stage: RunStage) -> None:
         events = [an_event(K.REARMED, minute) for minute in (1, 3, 2)]
         for event in (*events, an_event(strategy=BETA)):
             await stage.runs.add_control_event(event)
-        newest = sorted(events, key=lambda event: event.at, reverse=True)
+        newest = events[::-1]
         assert list(await stage.runs.control_events(ALPHA, limit=9)) == newest
         assert list(await stage.runs.control_events(ALPHA, limit=2)) == newest[:2]
         assert list(await stage.runs.control_events(ALPHA, limit=0)) == []

@@ -71,7 +71,7 @@ class RowModel:
 
     Attributes:
         ended: Ends of one strategy's runs that count, and whether each failed.
-        rearmed: When operators re-armed it.
+        rearmed: When operators re-armed it, in the order of recording.
     """
 
     ended: list[tuple[int, bool]] = field(factory=list)
@@ -100,7 +100,7 @@ class RowModel:
 
     def failed_runs(self) -> int:
         """Return how many failed in a row since the latest re-arming."""
-        since = max(self.rearmed, default=-1)
+        since = self.rearmed[-1] if self.rearmed else -1
         row = 0
         for minute, is_failed in sorted(self.ended, reverse=True):
             if minute <= since or not is_failed:
@@ -162,7 +162,8 @@ class FailureCountCases:
         await failed(stage, 5)
         assert (await controls(stage)).failed_runs == 1
         await stage.runs.add_control_event(an_event(K.REARMED, 2))
-        assert (await controls(stage)).failed_runs == 1
+        # The latest re-arming is the one recorded last: the run of minute 2 ended after its time.
+        assert (await controls(stage)).failed_runs == 2
 
     async def test_a_run_counts_that_ended_after_the_re_arming(self, stage: RunStage) -> None:
         await failed(stage, 0)

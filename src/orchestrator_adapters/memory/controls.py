@@ -37,10 +37,8 @@ class MemoryControls:
             self._events.append(event)
 
     def events(self, strategy_id: StrategyId) -> list[ControlEvent]:
-        """Return what operators did for the strategy, newest first."""
-        found = [event for event in reversed(self._events) if event.strategy_id == strategy_id]
-        found.sort(key=lambda event: event.at, reverse=True)
-        return found
+        """Return what operators did for the strategy, what was recorded last first."""
+        return [event for event in reversed(self._events) if event.strategy_id == strategy_id]
 
     def end(self, run: Run, *, number: int) -> None:
         """Take in that a run is completed, which was opened as the one of that number."""

@@ -71,15 +71,17 @@ _CONTROLS: Final = """
     SELECT (
         SELECT event FROM strategy_control_events
         WHERE strategy_id = %(strategy_id)s AND event <> %(rearmed)s
-        ORDER BY occurred_at DESC, id DESC
+        ORDER BY id DESC
         LIMIT 1
     ) AS switched,
     ARRAY(
         SELECT status FROM orchestration_runs
         WHERE strategy_id = %(strategy_id)s
           AND completed_at > coalesce((
-              SELECT max(occurred_at) FROM strategy_control_events
-              WHERE strategy_id = %(strategy_id)s AND event = %(rearmed)s), '-infinity')
+              SELECT occurred_at FROM strategy_control_events
+              WHERE strategy_id = %(strategy_id)s AND event = %(rearmed)s
+              ORDER BY id DESC
+              LIMIT 1), '-infinity')
           AND (request LIKE '%%"dry_run":true%%') IS NOT TRUE
           AND failure_kind IS DISTINCT FROM 'signals_refused'
         ORDER BY completed_at DESC, id DESC
@@ -97,7 +99,7 @@ _ADD_EVENT: Final = """
 _EVENTS: Final = """
     SELECT event, occurred_at, operator, notes FROM strategy_control_events
     WHERE strategy_id = %s
-    ORDER BY occurred_at DESC, id DESC
+    ORDER BY id DESC
     LIMIT %s
 """
 
@@ -166,6 +168,6 @@ async def add_control_event(database: PostgresDatabase, event: ControlEvent) -> 
 async def control_events(
     database: PostgresDatabase, strategy_id: StrategyId, limit: int
 ) -> Sequence[ControlEvent]:
-    """Return what operators did for the strategy, newest first."""
+    """Return what operators did for the strategy, what was recorded last first."""
     rows = await database.fetch("control_events", _EVENTS, (strategy_id, max(limit, 0)))
     return tuple(control_event_of_row(row, strategy_id) for row in rows)

@@ -124,7 +124,7 @@ def _latest(
     row: sqlite3.Row | None = connection.execute(
         "SELECT event, occurred_at FROM strategy_control_events"
         " WHERE strategy_id = ? AND event IN (SELECT value FROM json_each(?))"
-        " ORDER BY occurred_at DESC, id DESC LIMIT 1",
+        " ORDER BY id DESC LIMIT 1",
         (strategy_id, json.dumps([str(kind) for kind in kinds])),
     ).fetchone()
     return row
@@ -148,10 +148,10 @@ def add_control_event(connection: sqlite3.Connection, event: ControlEvent) -> No
 def control_events(
     connection: sqlite3.Connection, strategy_id: StrategyId, limit: int
 ) -> tuple[ControlEvent, ...]:
-    """Return what operators did for the strategy, newest first."""
+    """Return what operators did for the strategy, what was recorded last first."""
     rows = connection.execute(
         "SELECT event, occurred_at, operator, notes FROM strategy_control_events"
-        " WHERE strategy_id = ? ORDER BY occurred_at DESC, id DESC LIMIT ?",
+        " WHERE strategy_id = ? ORDER BY id DESC LIMIT ?",
         (strategy_id, max(limit, 0)),
     )
     return tuple(control_event_of_row(row, strategy_id) for row in rows)

@@ -198,13 +198,16 @@ class RunRepository(Protocol):
         ...
 
     async def add_control_event(self, event: ControlEvent) -> None:
-        """Record what an operator did, once: the same event is there already when repeated."""
+        """Record what an operator did, once: the same event is there already when repeated.
+
+        It is the latest event from then on, whatever time it tells.
+        """
         ...
 
     async def control_events(
         self, strategy_id: StrategyId, *, limit: int
     ) -> Sequence[ControlEvent]:
-        """Return what operators did for the strategy, newest first. A read."""
+        """Return what operators did for the strategy, what was recorded last first. A read."""
         ...
 
     async def open_orders(self) -> Sequence[OpenOrder]:

@@ -12,7 +12,8 @@ CREATE TABLE strategy_books (
     version BIGINT NOT NULL
 );
 
--- What operators did for a strategy; never rewritten.
+-- What operators did for a strategy; never rewritten. The latest is the one with the greatest id: whoever
+-- records it tells the time by a clock of his own.
 CREATE TABLE strategy_control_events (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     strategy_id TEXT NOT NULL,
@@ -23,8 +24,7 @@ CREATE TABLE strategy_control_events (
 );
 CREATE UNIQUE INDEX strategy_control_events_once
     ON strategy_control_events (strategy_id, event, occurred_at, md5(operator), md5(notes));
-CREATE INDEX strategy_control_events_newest
-    ON strategy_control_events (strategy_id, occurred_at DESC, id DESC);
+CREATE INDEX strategy_control_events_newest ON strategy_control_events (strategy_id, id DESC);
 
 -- Commit a plan, as before, with what its orders were sized with, and only while the book that it
 -- depends on, if any, has the version that it was made from. The function of the same name with

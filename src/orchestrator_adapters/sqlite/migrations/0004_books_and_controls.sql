@@ -12,7 +12,8 @@ CREATE TABLE strategy_books (
     version INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- What operators did for a strategy; never rewritten.
+-- What operators did for a strategy; never rewritten. The latest is the one with the greatest id: whoever
+-- records it tells the time by a clock of his own.
 CREATE TABLE strategy_control_events (
     id INTEGER PRIMARY KEY,
     strategy_id TEXT NOT NULL,
@@ -22,5 +23,4 @@ CREATE TABLE strategy_control_events (
     notes TEXT NOT NULL,
     UNIQUE (strategy_id, event, occurred_at, operator, notes)
 );
-CREATE INDEX strategy_control_events_newest
-    ON strategy_control_events (strategy_id, occurred_at, id);
+CREATE INDEX strategy_control_events_newest ON strategy_control_events (strategy_id, id);
