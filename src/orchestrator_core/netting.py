@@ -20,6 +20,10 @@ from orchestrator_core.identifiers import StrategyId, Symbol
 from orchestrator_core.model import Contribution, Signal, SignalBatch
 from orchestrator_core.money import add_all, decimal_of, multiply
 
+# From here on the net is what is left of a cancellation: each strategy's shares of an order would
+# be as many times the order's own, without bound.
+MAX_GROSS_OF_NET = 1_000_000
+
 
 def _require_share(_instance: object, attribute: "Attribute[Decimal]", value: Decimal) -> None:
     if not (value.is_finite() and 0 < value <= 1):
@@ -142,7 +146,9 @@ def attribute(qty: int, contributions: Iterable[Contribution]) -> dict[StrategyI
 
     Proportional to what each put into the net weight, so a strategy that stands against the net has
     shares of the other sign. What rounding down leaves goes out in single shares, the largest
-    remainder first, ties by name. Where the net weight is 0 nobody has any.
+    remainder first, ties by name. Where the net weight is 0 nobody has any; nor where the weights
+    nearly cancel, together `MAX_GROSS_OF_NET` times the net or more: a share would be what rounding
+    left of the net, not what anybody meant.
 
     Args:
         qty: The order's shares; below zero when sold.
@@ -157,7 +163,8 @@ def attribute(qty: int, contributions: Iterable[Contribution]) -> dict[StrategyI
     """
     weights = {each.strategy_id: Fraction(each.weight) for each in contributions}
     net = sum(weights.values(), Fraction())
-    if net == 0:
+    gross = sum(map(abs, weights.values()), Fraction())
+    if gross >= MAX_GROSS_OF_NET * abs(net):
         return dict.fromkeys(weights, 0)
     exact = {name: abs(qty) * weight / net for name, weight in weights.items()}
     shares = {name: floor(portion) for name, portion in exact.items()}
