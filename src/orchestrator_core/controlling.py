@@ -3,25 +3,53 @@
 Theory of operation. A run reads the controls after the latch. Turning reduce-only on is recorded
 first; then the latch's epoch is raised and the shared state stamped with it, as a disengaged switch
 at a new epoch. So a run that read the controls too early holds an epoch at which nothing can be
-claimed any more: after this returns, no order leaves that was planned without reduce-only mode.
-Runs under way of other strategies are stopped with it, and may be asked for again.
+claimed any more. What was claimed before may still be on its way: that is waited for, and once the
+answer says `drained`, no order leaves that was planned without reduce-only mode. Runs under way of
+other strategies are stopped with it, and may be asked for again.
 """
 
-from attrs import evolve
+from attrs import evolve, frozen
 
+from orchestrator_core.commits import OpenOrder
 from orchestrator_core.controls import ControlEvent, ControlEventKind
+from orchestrator_core.engaging import drain
 from orchestrator_core.errors import PortError, TradingHalted, Unavailable
 from orchestrator_core.halting import read_switch
 from orchestrator_core.kill_switch import Halted, KillSwitchState, Latch
-from orchestrator_core.ports import KillSwitch, RunRepository
+from orchestrator_core.ports import Clock, KillSwitch, RunRepository
 
 MAX_RAISES = 8
 
 
+@frozen
+class ControlAnswer:
+    """What recording a control brought.
+
+    Attributes:
+        drained: No order is SENDING or UNKNOWN that may have been planned without the control.
+        in_flight: Orders that are, when the wait ended.
+    """
+
+    drained: bool = True
+    in_flight: tuple[OpenOrder, ...] = ()
+
+
 async def record_control(
-    event: ControlEvent, *, kill_switch: KillSwitch, runs: RunRepository
-) -> None:
+    event: ControlEvent,
+    *,
+    kill_switch: KillSwitch,
+    runs: RunRepository,
+    clock: Clock,
+    wait_seconds: float,
+) -> ControlAnswer:
     """Record what an operator did, and let no run go on that does not know of it.
+
+    Args:
+        event: What he did.
+        kill_switch: Its shared half.
+        runs: The run database, which holds its latch.
+        clock: Waits between looks.
+        wait_seconds: How long to wait for orders in flight, where some may not leave any more.
 
     Raises:
         TradingHalted: Both stores of the kill switch do not agree, so that runs under way could not
@@ -32,7 +60,7 @@ async def record_control(
     """
     if event.kind is not ControlEventKind.REDUCE_ONLY_ON:
         await runs.add_control_event(event)
-        return
+        return ControlAnswer()
     reading = await read_switch(kill_switch, runs)
     if isinstance(reading.verdict, Halted) and not reading.verdict.engaged:
         raise TradingHalted(
@@ -40,6 +68,8 @@ async def record_control(
         )
     await runs.add_control_event(event)
     await _raise_epoch(kill_switch, runs)
+    drained, in_flight, _ = await drain(runs, clock, wait_seconds)
+    return ControlAnswer(drained, in_flight)
 
 
 async def _raise_epoch(kill_switch: KillSwitch, runs: RunRepository) -> None:

@@ -66,10 +66,11 @@ def deny_beside_open(
         holdings: The account.
     """
     held, on_order = holdings.held(symbol), holdings.on_order(symbol)
-    if not on_order:
+    if not holdings.has_orders(symbol):
         return None
     stands = held or on_order
-    is_against = (signed_qty > 0) is not (stands > 0)
+    # Orders that cancel out may fill one without the other: then anything may be against.
+    is_against = not stands or (signed_qty > 0) is not (stands > 0)
     if not is_second and not (is_against and abs(signed_qty) > abs(holdings.shrinkable(symbol))):
         return None
     figures = (("position", f"{held}"), ("on_order", f"{on_order}"), ("qty", f"{signed_qty}"))

@@ -103,7 +103,7 @@ async def engage(
     halves = await _engage_both(engagement, kill_switch, runs)
     if halves.stood and cancel_at is None:
         raise AlreadyInState("kill_switch", "the kill switch is engaged already")
-    drained, in_flight, unresolved = await _drain(runs, clock, wait_seconds)
+    drained, in_flight, unresolved = await drain(runs, clock, wait_seconds)
     canceling = None if cancel_at is None else await cancel_live_orders(cancel_at, runs)
     return EngageAnswer(
         state=halves.state,
@@ -209,9 +209,14 @@ async def _raise_latch(engagement: Engagement, runs: RunRepository) -> tuple[Lat
     raise Unavailable("runs", "swap_latch", "the latch keeps changing under us")
 
 
-async def _drain(
+async def drain(
     runs: RunRepository, clock: Clock, wait_seconds: float
 ) -> tuple[bool, tuple[OpenOrder, ...], tuple[OpenOrder, ...]]:
+    """Wait until no order is SENDING or UNKNOWN, that long at most.
+
+    Returns:
+        Whether that came to be, the orders that are, and those that wait for an operator.
+    """
     until = clock.monotonic() + wait_seconds
     while True:
         try:

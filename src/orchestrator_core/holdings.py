@@ -89,6 +89,10 @@ class Holdings:
         """Return the shares that open orders may still add; below zero when they sell."""
         return sum(order.signed for order in self._open.get(symbol, ()))
 
+    def has_orders(self, symbol: Symbol) -> bool:
+        """Whether any order of ours is open on the symbol."""
+        return symbol in self._open
+
     def shrinkable(self, symbol: Symbol) -> int:
         """Return the shares that an order may still take off a position, whatever fills meanwhile.
 

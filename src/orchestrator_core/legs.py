@@ -12,7 +12,7 @@ from attrs import define, field
 from orchestrator_core.holding import RunHolder
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.lifecycle import OrderState
-from orchestrator_core.model import OrderIntent, OrderReport
+from orchestrator_core.model import OrderIntent, OrderReport, Side
 from orchestrator_core.orders import FILLED, Order
 from orchestrator_core.ports import Inquiry, LookUpKind
 from orchestrator_core.tracking import has_ended
@@ -26,7 +26,7 @@ class SecondLegs:
 
     holder: RunHolder
     _filled: set[Symbol] = field(factory=set, init=False)
-    _until: float | None = field(default=None, init=False)
+    _until: dict[Side, float] = field(factory=dict, init=False)
 
     def waiting(self, wave: Sequence[OrderIntent]) -> list[OrderIntent]:
         """Return the second legs of a wave whose first ones are not known to have filled."""
@@ -39,8 +39,7 @@ class SecondLegs:
             The second legs that will never go, each with why.
         """
         clock, policy = self.holder.ports.clock, self.holder.policy
-        if self._until is None:
-            self._until = clock.monotonic() + policy.leg_wait_seconds
+        until = self._until.setdefault(waiting[0].side, clock.monotonic() + policy.leg_wait_seconds)
         hopeless = [(intent, why) for intent in waiting if (why := self._obstacle(intent))]
         given_up = {intent.client_order_id for intent, _ in hopeless}
         hopeful = [intent for intent in waiting if intent.client_order_id not in given_up]
@@ -49,7 +48,7 @@ class SecondLegs:
         hopeless += await self._ask(hopeful)
         if hopeless or any(intent.symbol in self._filled for intent in hopeful):
             return hopeless
-        if clock.monotonic() >= self._until:
+        if clock.monotonic() >= until:
             why = f"its first leg has not filled within {policy.leg_wait_seconds:g} s"
             return [(intent, why) for intent in hopeful]
         await clock.sleep(LEG_POLL_SECONDS)

@@ -25,7 +25,7 @@ from orchestrator_core.limits import Limits
 from orchestrator_core.model import NoQuote, Quote, Reference, SignalBatch
 from orchestrator_core.plans import PlanningPolicy, Snapshot
 from orchestrator_core.policy import RunPolicy
-from orchestrator_core.ports import Inquiry, LookUp, RunPorts
+from orchestrator_core.ports import Inquiry, LookUp, LookUpKind, RunPorts
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.runs import FailureKind, RunFailure
 from orchestrator_core.signals import check_batch
@@ -73,6 +73,8 @@ class Observer:
         try:
             batch = await self.ports.signals.fetch(self.request)
             check_batch(batch, self.request, self.request.limits or self.policy.limits)
+            if self.policy.sizing.closes_absent:
+                _require_signals(batch)
         except Refused as error:
             raise _failed(FailureKind.SIGNALS_REFUSED, error) from error
         except MalformedReply as error:
@@ -142,7 +144,8 @@ class Observer:
             signal.symbol for signal in batch.signals if signal.weight != 0 or signal.symbol in held
         ]
         if self.policy.sizing.closes_absent:
-            symbols += sorted(held - {signal.symbol for signal in batch.signals})
+            asked = frozenset(self.request.symbols)
+            symbols += sorted(held & asked - {signal.symbol for signal in batch.signals})
         return symbols
 
     async def _quotes(self, symbols: list[Symbol]) -> tuple[Quote | NoQuote, ...]:
@@ -203,6 +206,12 @@ class Observer:
         return tuple(await self.ports.sink.look_up(inquiries)) if inquiries else ()
 
 
+def _require_signals(batch: SignalBatch) -> None:
+    if not batch.signals:
+        cause = "no signals came: taken as an answer, they would close every position"
+        raise MalformedReply("signals", "fetch", cause)
+
+
 def _compare(inquiry: Inquiry, before: LookUp, after: LookUp) -> OpenQty | Unsettled | None:
     """Return what two looks say of an order; None where it fills no more."""
     intent = inquiry.intent
@@ -211,8 +220,11 @@ def _compare(inquiry: Inquiry, before: LookUp, after: LookUp) -> OpenQty | Unset
         return Unsettled(intent.symbol, intent.client_order_id, why)
 
     first, second = before.report, after.report
-    if first is None or second is None:
-        return unsettled(f"look-up {(before if first is None else after).kind}")
+    clear = {LookUpKind.ACCEPTED, LookUpKind.REJECTED}
+    if first is None or before.kind not in clear:
+        return unsettled(f"look-up {before.kind}")
+    if second is None or after.kind not in clear:
+        return unsettled(f"look-up {after.kind}")
     if (first.status, first.filled_qty) != (second.status, second.filled_qty):
         return unsettled("filling")
     status, filled = second.status, second.filled_qty

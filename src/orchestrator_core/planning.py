@@ -65,12 +65,13 @@ class _Planner:
 
     @property
     def signals(self) -> tuple[Signal, ...]:
-        """What is decided on: the signals, and positions to be closed that none of them names."""
+        """What is decided on: the signals, and positions asked for that none of them names."""
         signals = self.snapshot.batch.signals
         account = self._account
         if account is None or not self.policy.sizing.rules.closes_absent:
             return signals
-        absent = sorted(account.symbols - {signal.symbol for signal in signals})
+        asked = frozenset(self.snapshot.request.symbols)
+        absent = sorted(account.symbols & asked - {signal.symbol for signal in signals})
         last = max((signal.rank for signal in signals), default=0)
         return signals + tuple(Signal(symbol, 0.0, last + 1, 0.0) for symbol in absent)
 

@@ -12,14 +12,15 @@ look that finds it later still settles it.
 
 from collections.abc import Iterable, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from orchestrator_core.commits import TakenRun
 from orchestrator_core.errors import LeaseLost, TradingHalted
 from orchestrator_core.halting import distrust_gateway, guard
 from orchestrator_core.holding import FIRST_LOOK_SECONDS, RunHolder
 from orchestrator_core.lifecycle import OrderState
-from orchestrator_core.model import OrderIntent
+from orchestrator_core.limits import Denial, Limits, OrderFacts, first_denial
+from orchestrator_core.model import OrderIntent, Quote
 from orchestrator_core.orders import Order, Settlement
 from orchestrator_core.outcomes import settlement_of_look
 from orchestrator_core.plans import Snapshot
@@ -90,7 +91,10 @@ async def _recover(taken: TakenRun, ports: RunPorts, policy: RunPolicy) -> Recov
     resendable = _resendable(holder.book, answers, taken)
     await _go_on(holder, taken, taken.snapshot, resendable)
     run = await holder.close(look_again_seconds=look_again_seconds(holder.book, taken))
-    await engage_on_surplus_of(run, ports)
+    heard_of = {each.client_order_id for each in settlements}
+    await engage_on_surplus_of(
+        [order for id_, order in holder.book.orders.items() if id_ in heard_of], ports
+    )
     unresolved = tuple(each for each in settlements if each.state is OrderState.UNRESOLVED)
     return Recovered(
         run=run,
@@ -201,12 +205,38 @@ async def _go_on(
         holder.give_up(planned, OrderState.HALTED, halted.reason)
         return
     controls = await ports.runs.read_controls(policy.strategy_id, count_failures=0)
-    if controls.reduce_only and not snapshot.policy.limits.reduce_only:
-        reason = "taken over, and not sent: planned before reduce-only mode was turned on"
-        holder.give_up(planned, OrderState.NOT_PLACED, reason)
-        return
-    pending = _in_order_of_sending(holder.book, planned)
-    await WaveSender(holder).send_on(snapshot, pending=pending, doubtful=resendable)
+    limits = policy.limits
+    limits = evolve(limits, reduce_only=limits.reduce_only or controls.reduce_only)
+    pending = []
+    for intent in _in_order_of_sending(holder.book, planned):
+        denial = _denied_now(intent, holder.book, snapshot, limits)
+        if denial is None:
+            pending.append(intent)
+        else:
+            reason = f"taken over, and not sent: denied by now: {denial}"
+            holder.give_up([intent], OrderState.NOT_PLACED, reason)
+    # What is in doubt may be there already; what is denied by now is not sent once more.
+    doubtful = [
+        intent
+        for intent in resendable
+        if _denied_now(intent, holder.book, snapshot, limits) is None
+    ]
+    await WaveSender(holder).send_on(snapshot, pending=pending, doubtful=doubtful)
+
+
+def _denied_now(
+    intent: OrderIntent, book: RunBook, snapshot: Snapshot, limits: Limits
+) -> Denial | None:
+    """Return what denies an order of a former plan under the limits of today."""
+    price = book.orders[intent.client_order_id].price
+    quotes = {quote.symbol: quote for quote in snapshot.quotes if isinstance(quote, Quote)}
+    if price is None and intent.symbol in quotes:
+        price = quotes[intent.symbol].price
+    if price is None:
+        return None
+    references = {reference.symbol: reference for reference in snapshot.references}
+    facts = OrderFacts(intent, price, references.get(intent.symbol), snapshot.holdings)
+    return first_denial(facts, limits)
 
 
 def _other_world(snapshot: Snapshot, policy: RunPolicy) -> str | None:

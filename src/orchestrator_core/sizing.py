@@ -48,7 +48,8 @@ class SizingRules:
         cash_buffer: Fraction of the capital that is kept out of every target.
         spends_leftover: Whether the cash that rounding left buys further lots.
         mode: What an order is.
-        closes_absent: Whether a position that no signal names is closed, in delta mode.
+        closes_absent: Whether a position that was asked for and that no signal names is closed;
+            in delta mode.
     """
 
     lot_sizes: Mapping[Symbol, int] = field(factory=dict, hash=False, validator=_require_lots)

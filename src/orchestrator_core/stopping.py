@@ -1,17 +1,19 @@
 """Engaging the kill switch without an operator, for what must never be."""
 
+from collections.abc import Iterable
+
 from orchestrator_core.engaging import AlreadyInState, engage
 from orchestrator_core.kill_switch import Engagement
+from orchestrator_core.orders import Order
 from orchestrator_core.ports import RunPorts
-from orchestrator_core.runs import Run
 from orchestrator_core.surplus import Surplus, surplus_of_orders
 
 OPERATOR = "orchestrator: sent against planned"
 
 
-async def engage_on_surplus_of(run: Run, ports: RunPorts) -> None:
-    """Engage the kill switch if an order of the run is filled beyond its shares."""
-    surplus = surplus_of_orders(run.orders or ())
+async def engage_on_surplus_of(orders: Iterable[Order], ports: RunPorts) -> None:
+    """Engage the kill switch if one of the orders is filled beyond its shares."""
+    surplus = surplus_of_orders(orders)
     if surplus is not None:
         await engage_on_surplus(surplus, ports)
 

@@ -14,6 +14,9 @@ from orchestrator_core.model import OrderIntent, OrderReport
 from orchestrator_core.orders import Order
 from orchestrator_core.ports import SubmitKind, SubmitOutcome
 
+# A gateway may count in floats.
+ROUNDING_SHARES = Decimal("0.000001")
+
 
 @frozen
 class Surplus:
@@ -68,7 +71,7 @@ class SentTally:
 
 def surplus_of_fill(intent: OrderIntent, report: OrderReport | None) -> Surplus | None:
     """Return by what the gateway says that an order is filled beyond its shares, if it does."""
-    if report is None or report.filled_qty <= intent.qty:
+    if report is None or report.filled_qty - intent.qty <= ROUNDING_SHARES:
         return None
     return Surplus(intent.client_order_id, intent.qty, report.filled_qty, "filled")
 

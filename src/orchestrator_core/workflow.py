@@ -67,7 +67,7 @@ async def execute_run(
         run = await _decide_and_send(request, holder, ports, policy)
     except LeaseLost:
         return await _as_taken_over(holder, ports)
-    await engage_on_surplus_of(run, ports)
+    await engage_on_surplus_of(run.orders or (), ports)
     return await _await_owners(run, ports, policy)
 
 

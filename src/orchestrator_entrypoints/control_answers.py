@@ -6,6 +6,8 @@ The HTTP service and the command line do and show the same.
 import logging
 from collections.abc import Sequence
 
+from attrs import evolve
+
 from orchestrator_core.controlling import record_control
 from orchestrator_core.controls import ControlEvent, ControlEventKind, StrategyControls
 from orchestrator_core.errors import InvalidRequest
@@ -20,13 +22,18 @@ MAX_EVENTS_SHOWN = 20
 _LOG = logging.getLogger("orchestrator.controls")
 
 
+class ReduceOnlyIsOff(InvalidRequest):
+    """Reduce-only mode was to be turned off, and is not on."""
+
+
 async def change_controls(
     orchestrator: Orchestrator, kind: ControlEventKind, *, operator: str, notes: str
 ) -> ControlsStatus:
     """Do what an operator asks for, and return how the controls stand then.
 
     Raises:
-        InvalidRequest: Reduce-only mode cannot be turned off: a setting has it on, or nobody has.
+        ReduceOnlyIsOff: Reduce-only mode cannot be turned off: nobody has it on.
+        InvalidRequest: It cannot be: a setting has it on.
         TradingHalted: As `record_control`.
         PortError: As `record_control`; or it was done, and cannot be read back.
     """
@@ -34,11 +41,18 @@ async def change_controls(
     if kind is ControlEventKind.REDUCE_ONLY_OFF:
         await _require_operators(ports.runs, policy)
     event = ControlEvent(policy.strategy_id, kind, ports.clock.now(), operator, notes)
-    await record_control(event, kill_switch=ports.kill_switch, runs=ports.runs)
+    answer = await record_control(
+        event,
+        kill_switch=ports.kill_switch,
+        runs=ports.runs,
+        clock=ports.clock,
+        wait_seconds=orchestrator.settings.kill_switch_drain_seconds,
+    )
     log_event(
         _LOG, logging.WARNING, "controls changed", change=str(kind), operator=operator, notes=notes
     )
-    return await read_status(ports.runs, policy)
+    status = await read_status(ports.runs, policy)
+    return evolve(status, drained=answer.drained, in_flight=len(answer.in_flight))
 
 
 async def _require_operators(runs: RunRepository, policy: RunPolicy) -> None:
@@ -48,7 +62,7 @@ async def _require_operators(runs: RunRepository, policy: RunPolicy) -> None:
         )
     controls = await runs.read_controls(policy.strategy_id, count_failures=0)
     if not controls.reduce_only:
-        raise InvalidRequest("on", "reduce-only mode is not on")
+        raise ReduceOnlyIsOff("on", "reduce-only mode is not on")
 
 
 async def read_status(runs: RunRepository, policy: RunPolicy) -> ControlsStatus:

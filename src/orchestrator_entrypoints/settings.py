@@ -205,7 +205,7 @@ class Settings:
     close_absent: bool = variable(
         "CLOSE_ABSENT",
         parse_bool,
-        "In delta mode, close positions that no signal names",
+        "In delta mode, close positions that are asked for and that no signal names",
         default="false",
     )
     leg_wait_seconds: float = variable(

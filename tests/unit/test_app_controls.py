@@ -47,6 +47,8 @@ async def test_controls_are_off_until_somebody_turns_them_on(stage: Stage) -> No
         "max_failed_runs": None,
         "throttled": False,
         "events": [],
+        "drained": None,
+        "in_flight": None,
     }
 
 
@@ -54,6 +56,7 @@ async def test_reduce_only_mode_denies_growth_at_once_until_it_is_turned_off(sta
     stage.positions.put([Position(Symbol("MSFT"), -80)])
     turned_on = (await reduce_only(stage, on=True)).json()
     assert (turned_on["reduce_only"], turned_on["reduce_only_by"]) == (True, ["operator"])
+    assert (turned_on["drained"], turned_on["in_flight"]) == (True, 0)
     [event] = turned_on["events"]
     assert event.pop("timestamp").endswith("Z")
     assert event == {"event": "REDUCE_ONLY_ON", "operator": "ann", "notes": "fast market"}

@@ -50,7 +50,15 @@ class Desk:
 
     def turn_on(self, event: ControlEvent = EVENT) -> OrchestratorError | None:
         try:
-            run_sync(record_control(event, kill_switch=self.switch, runs=self.runs))
+            run_sync(
+                record_control(
+                    event,
+                    kill_switch=self.switch,
+                    runs=self.runs,
+                    clock=self.clock,
+                    wait_seconds=0.0,
+                )
+            )
         except OrchestratorError as error:
             return error
         return None
@@ -98,11 +106,13 @@ class Desk:
 def test_it_is_recorded_before_the_runs_under_way_are_stopped() -> None:
     desk = Desk()
     assert desk.turn_on() is None
-    assert desk.calls.seen == [
+    *changing, last = desk.calls.seen
+    assert changing == [
         *("kill_switch.read", "runs.read_latch", "runs.add_control_event"),
         *("kill_switch.read", "runs.read_latch", "runs.swap_latch", "kill_switch.stamp"),
     ]
-    assert len(desk.calls.seen) == CALLS
+    assert len(changing) == CALLS
+    assert last == "runs.open_orders"
     assert desk.is_on
     assert desk.claim().halted
     assert isinstance(desk.verdict, Trading)

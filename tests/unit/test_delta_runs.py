@@ -11,7 +11,7 @@ from attrs import evolve
 from orchestrator_adapters.memory.positions import MemoryPositionSource
 from orchestrator_adapters.memory.runs import MemoryRunRepository
 from orchestrator_core.commits import ClaimAnswer, Lease, PlanCommit, PlanRecord, WaveClaim
-from orchestrator_core.controlling import record_control
+from orchestrator_core.controlling import ControlAnswer, record_control
 from orchestrator_core.controls import ControlEvent, ControlEventKind
 from orchestrator_core.driver import run_sync
 from orchestrator_core.errors import IllegalTransition, MalformedReply, TradingHalted, Unavailable
@@ -28,7 +28,7 @@ from orchestrator_core.sizing import SizingMode, SizingRules
 from orchestrator_core.stopping import OPERATOR
 from orchestrator_core.tracking import follow_orders
 from orchestrator_core.waves import WaveSender
-from tests.unit.builders import a_quote
+from tests.unit.builders import a_batch, a_quote, a_signal
 from tests.unit.world import Script, World, outcome
 
 ALPHA = StrategyId("alpha")
@@ -129,14 +129,25 @@ def test_the_same_key_adopts_even_where_the_price_has_moved() -> None:
     assert sent(world) == [("A", 0, 100)]
 
 
-def test_what_no_signal_names_is_closed_where_that_is_on() -> None:
-    world, account = a_world({"A": 0.1}, closes_absent=True)
-    account.hold(A=100, Z=7)
+def test_what_was_asked_for_and_no_signal_names_is_closed_where_that_is_on() -> None:
+    world, account = a_world({"A": 0.1, "Z": 0.1}, closes_absent=True)
+    account.hold(A=100, Z=7, Y=5)
+    world.signals.batch = a_batch([a_signal("A", 0.1)])
     world.prices.put([a_quote("Z")])
     run = world.run(rebalance_key="1")
     assert sent(world) == [("Z", 0, -7)]
     assert [order.signal.symbol for order in run.orders or ()] == ["A", "Z"]
     assert run.num_signals == 1
+
+
+def test_an_empty_answer_closes_nothing() -> None:
+    world, account = a_world({"A": 0.1}, closes_absent=True)
+    account.hold(A=100)
+    world.signals.batch = a_batch([])
+    failure = world.run(rebalance_key="1").failure
+    assert failure is not None
+    assert failure.kind is FailureKind.SIGNALS_MALFORMED
+    assert sent(world) == []
 
 
 def test_an_open_order_counts_as_far_as_it_may_still_fill() -> None:
@@ -161,6 +172,18 @@ def test_an_order_that_fills_while_it_is_looked_at_denies_its_symbol() -> None:
     denied = f"denied: UNSETTLED_ORDER order={first.client_order_id} state=filling"
     assert words(again)["A"] == denied
     assert [symbol for symbol, *_ in sent(world)] == ["A", "B", "B"]
+
+
+def test_an_order_that_the_gateway_is_not_clear_about_denies_its_symbol() -> None:
+    world, _ = a_world({"A": 0.1})
+    world.script("A", takes("accepted", 0))
+    world.run(rebalance_key="1")
+    [first] = world.sink.sent
+    unclear = evolve(looks(first, "failed", 0), kind=LookUpKind.UNCLEAR)
+    world.sink.looks["A"] = [unclear]
+    again = world.run(rebalance_key="2")
+    denied = f"denied: UNSETTLED_ORDER order={first.client_order_id} state=look-up unclear"
+    assert words(again) == {"A": denied}
 
 
 def test_an_unknown_order_denies_its_symbol() -> None:
@@ -355,10 +378,19 @@ def test_a_price_far_from_the_last_accepted_one_is_denied() -> None:
 # Controls
 
 
-def turn(world: World, kind: ControlEventKind) -> None:
+def turn(world: World, kind: ControlEventKind) -> ControlAnswer:
     event = ControlEvent(ALPHA, kind, world.clock.now(), "ops", "odd fills")
-    run_sync(record_control(event, kill_switch=world.kill_switch, runs=world.runs))
+    answer = run_sync(
+        record_control(
+            event,
+            kill_switch=world.kill_switch,
+            runs=world.runs,
+            clock=world.clock,
+            wait_seconds=0.0,
+        )
+    )
     world.clock.advance(1)
+    return answer
 
 
 def test_reduce_only_mode_lets_only_reductions_go_until_it_is_turned_off() -> None:
@@ -399,6 +431,48 @@ def test_reduce_only_mode_may_be_turned_on_while_trading_is_stopped() -> None:
     world.engage_latch()
     turn(world, ControlEventKind.REDUCE_ONLY_ON)
     assert run_sync(world.runs.read_controls(ALPHA, count_failures=0)).reduce_only
+
+
+def test_reduce_only_mode_says_what_is_still_on_its_way() -> None:
+    world, _ = a_world({"A": 0.1, "B": 0.1}, is_delta=False)
+    answers: list[ControlAnswer] = []
+    world.sink.before = lambda: answers.append(turn(world, ControlEventKind.REDUCE_ONLY_ON))
+    world.run()
+    [answer] = answers
+    assert (answer.drained, len(answer.in_flight)) == (False, 2)
+    assert turn(world, ControlEventKind.REDUCE_ONLY_ON) == ControlAnswer()
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"reduce_only": True}, "REDUCE_ONLY position=unknown"),
+        ({"restricted_symbols": frozenset({Symbol("B")})}, "RESTRICTED_SYMBOL symbol=B"),
+        ({"max_order_qty": 99}, "MAX_ORDER_QTY qty=100 limit=99"),
+    ],
+)
+def test_a_takeover_sends_nothing_that_the_limits_of_today_deny(
+    limits: dict[str, Any], words: str
+) -> None:
+    world, _ = a_world({"A": 0.1, "B": 0.1}, is_delta=False)
+    world.policy = evolve(world.policy, max_in_flight_orders=1)
+    limited(world, max_price_age_seconds=300.0)
+
+    def die() -> None:
+        raise SystemExit
+
+    world.sink.before = die
+    with pytest.raises(SystemExit):
+        world.run()
+    world.clock.advance(91)
+    world.sink.before = lambda: None
+    limited(world, **limits)
+    recovered = run_sync(recover_run(ports=world.ports, policy=world.policy))
+    assert recovered is not None
+    [_, second] = recovered.run.orders or ()
+    denied = f"submission_failed: taken over, and not sent: denied by now: {words}"
+    assert second.skip_reason == denied
+    assert [symbol for symbol, *_ in sent(world)] == ["A"]
 
 
 def test_failed_runs_in_a_row_need_a_re_arming() -> None:

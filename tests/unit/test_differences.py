@@ -130,6 +130,17 @@ def test_no_order_may_turn_a_position_should_open_ones_not_fill(
     assert codes == ({DenialCode.OPEN_ORDER} if denied else set())
 
 
+@pytest.mark.parametrize(
+    ("held", "weight", "denied"),
+    [(100, 0.0, True), (100, 0.05, False), (100, 0.049, True), (100, 0.12, False), (0, 0.01, True)],
+)
+def test_open_orders_that_cancel_out_still_count(held: int, weight: float, denied: bool) -> None:
+    """The sale of 50 may fill without the purchase."""
+    account = an_account({"A": held}, an_order("A", 50, "o1"), an_order("A", -50, "o2"))
+    decisions = plan_of(a_delta({"A": weight}, account)).decisions
+    assert ({d.denial.code for d in decisions if d.denial} == {DenialCode.OPEN_ORDER}) is denied
+
+
 def test_the_second_leg_of_a_flip_is_denied_beside_an_open_order() -> None:
     snapshot = a_delta({"A": -0.005}, an_account({"A": 10}, an_order("A", -3)))
     first, second = plan_of(snapshot).decisions
@@ -170,9 +181,11 @@ def test_an_unsettled_order_denies_its_symbol_even_where_nothing_seems_lacking(h
 
 
 def test_what_no_signal_names_is_closed_only_where_that_is_on() -> None:
-    account = an_account({"A": 100, "Z": 7, "Y": -3})
+    account = an_account({"A": 100, "Z": 7, "Y": -3, "X": 9})
     assert sent(a_delta({"A": 0.1}, account)) == {}
     closing = a_delta({"A": 0.1}, account, closes_absent=True)
+    asked = tuple(map(Symbol, "AYZ"))
+    closing = evolve(closing, request=evolve(closing.request, symbols=asked))
     assert sent(closing) == {("Z", 0): -7, ("Y", 0): 3}
     assert [each.signal.symbol for each in plan_of(closing).decisions] == ["A", "Y", "Z"]
 

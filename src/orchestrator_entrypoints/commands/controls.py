@@ -4,13 +4,17 @@ import argparse
 from typing import Any
 
 from orchestrator_core.controls import ControlEventKind
-from orchestrator_core.errors import OutcomeUnknown
+from orchestrator_core.errors import InvalidRequest, OutcomeUnknown
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure, describe_port_error, words
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.run_output import counted_as
 from orchestrator_entrypoints.commands.session import with_orchestrator
-from orchestrator_entrypoints.control_answers import change_controls, read_status
+from orchestrator_entrypoints.control_answers import (
+    ReduceOnlyIsOff,
+    change_controls,
+    read_status,
+)
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.wire import ControlsStatus
 from orchestrator_entrypoints.wire_json import to_plain
@@ -51,6 +55,10 @@ def _change(arguments: argparse.Namespace, console: Console, kind: ControlEventK
     async def work(orchestrator: Orchestrator) -> ExitCode:
         try:
             status = await change_controls(orchestrator, kind, operator=operator, notes=notes)
+        except ReduceOnlyIsOff as already:
+            raise CommandFailure(already.problem, ExitCode.ALREADY) from already
+        except InvalidRequest as refused:
+            raise CommandFailure(refused.problem, ExitCode.USAGE) from refused
         except OutcomeUnknown as error:
             raise CommandFailure(
                 f"{describe_port_error(error)}: it may or may not be recorded, ask again",
@@ -76,6 +84,8 @@ def _write(console: Console, status: ControlsStatus) -> None:
         console.line(f"reduce-only mode is ON, {who}: only orders go that shrink a position")
     else:
         console.line("reduce-only mode is off")
+    if status.in_flight:
+        console.line(f"{counted_as(status.in_flight, 'order')} may still be on the way")
     if status.failed_runs is None:
         console.line("failed runs are not counted: MAX_FAILED_RUNS is unset")
     else:

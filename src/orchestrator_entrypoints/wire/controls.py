@@ -56,3 +56,10 @@ class ControlsStatus:
     max_failed_runs: int | None
     throttled: bool = field(metadata=said("No run trades until an operator re-arms the strategy"))
     events: tuple[ControlChange, ...] = field(metadata=said("The last ones, newest first"))
+    drained: bool | None = field(
+        default=None,
+        metadata=said("After a change: no order is on its way that was planned without it"),
+    )
+    in_flight: int | None = field(
+        default=None, metadata=said("After a change: orders that may be on their way")
+    )
