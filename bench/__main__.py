@@ -3,7 +3,17 @@
 import argparse
 from collections.abc import Callable
 
-from bench import columnar, columnar_equality, core, health, leftover, listing, runs, sweep
+from bench import (
+    columnar,
+    columnar_equality,
+    core,
+    faithful,
+    health,
+    leftover,
+    listing,
+    runs,
+    sweep,
+)
 
 PROGRAMS: dict[str, Callable[..., None]] = {
     "planning": core.planning,
@@ -12,6 +22,7 @@ PROGRAMS: dict[str, Callable[..., None]] = {
     "columnar": columnar.columnar,
     "columnar-equality": columnar_equality.equality,
     "sweep": sweep.sweeps,
+    "faithful": faithful.faithful,
     "single": runs.single,
     "concurrent": runs.concurrent,
     "memory": runs.memory,
