@@ -180,8 +180,11 @@ def _encode_signal(signal: Signal) -> Json:
 
 
 def _decode_signal(encoded: Mapping[str, Any]) -> Signal:
+    symbol = encoded["symbol"]
+    if not isinstance(symbol, str):
+        raise TypeError(f"expected a symbol, got {symbol!r}")
     return Signal(
-        symbol=Symbol(encoded["symbol"]),
+        symbol=Symbol(symbol),
         predicted_return=float(encoded["predicted_return"]),
         rank=encoded["rank"],
         target_weight=float(encoded["target_weight"]),

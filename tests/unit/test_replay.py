@@ -1,8 +1,12 @@
 """Replays: equal bytes, readable differences, and records that say nothing."""
 
+import copy
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from functools import reduce
+from operator import getitem
 from typing import Any
 from uuid import UUID
 
@@ -266,3 +270,24 @@ def test_a_change_of_one_input_shows_in_its_symbol_alone(
     assert (now.side, now.qty) == ("buy", 162)
     [before] = [row for row in rows_of(snapshot) if row.symbol == symbol]
     assert bool(differences) == (before.decided != now.decided)
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    children = dict(enumerate(value)) if isinstance(value, list) else value
+    for key, child in children.items() if isinstance(children, dict) else ():
+        yield from _places(child, (*path, key))
+        yield (*path, key)
+
+
+@pytest.mark.parametrize("odd", [None, 5, "x", [], {}, True, -1, 1e300])
+def test_a_record_with_an_odd_value_anywhere_is_judged_and_never_raises(odd: Any) -> None:
+    stored = a_stored_record(a_varied_snapshot())
+    whole = json.loads(stored.text)
+    for path in list(_places(whole)):
+        changed = copy.deepcopy(whole)
+        *parents, last = path
+        holder: Any = reduce(getitem, parents, changed)
+        holder[last] = odd
+        text = canonical_json(changed)
+        found = replay(evolve(stored, text=text, digest=content_hash(text)))
+        assert found.verdict in Verdict
