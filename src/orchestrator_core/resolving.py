@@ -66,7 +66,10 @@ async def resolve_order(resolution: Resolution, *, ports: RunPorts, policy: RunP
         if order.client_order_id == resolution.client_order_id
     ]
     if not found:
-        raise InvalidRequest("client_order_id", "no open order has this id")
+        raise InvalidRequest(
+            "client_order_id",
+            "no open order has this id: it is closed already, or none ever had it",
+        )
     if found[0].state not in RESOLVABLE:
         raise InvalidRequest(
             "client_order_id",

@@ -21,6 +21,7 @@ AMOUNTS = (
     *("price_band", "max_signal_weight", "max_side_weight"),
 )
 COUNTS = ("max_order_qty", "max_orders_a_run")
+_OF_THE_REQUEST = ("capital", "max_position_size")
 SWITCHES = ("requires_reference", "reduce_only")
 MAX_SYMBOLS = 10_000
 
@@ -36,7 +37,10 @@ def tighten(configured: Limits, wished: Mapping[str, Any]) -> Limits:
         parse = _PARSERS.get(name)
         if parse is None:
             known = ", ".join(sorted(_PARSERS))
-            raise InvalidRequest(f"limits.{name[:60]}", f"is no limit; expected one of {known}")
+            own = "a field of the request by itself, and " if name in _OF_THE_REQUEST else ""
+            raise InvalidRequest(
+                f"limits.{name[:60]}", f"is {own}no limit; expected one of {known}"
+            )
         try:
             values[name] = parse(getattr(configured, name), wish)
         except InvalidRequest as problem:

@@ -65,9 +65,11 @@ def _log(recovered: Recovered) -> None:
         return
     states = Counter(str(settlement.state) for settlement in recovered.settled)
     tally = run.tally
+    # One look among many that found nothing new calls nobody.
+    is_news = recovered.settled or recovered.resent or recovered.unresolved or not tally.open
     log_event(
         _LOG,
-        logging.WARNING if tally.open or run.failure is not None else logging.INFO,
+        logging.WARNING if is_news and (tally.open or run.failure is not None) else logging.INFO,
         "run recovered",
         status=str(run.status),
         settled=dict(sorted(states.items())),

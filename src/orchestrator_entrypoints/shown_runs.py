@@ -24,6 +24,7 @@ REJECTED_NOTE = (
     "A rejection is final for its decision: a new rebalance_key asks for the symbol once more"
 )
 RUNNING_NOTE = "Not everything is settled yet: look at this run again, do not repeat it by hand"
+STOPPED_NOTE = "No order was let go"
 WAITING_NOTE = (
     "An order waits for an operator, who closes it on evidence: orchestrator orders resolve"
 )
@@ -101,17 +102,44 @@ def _note(run: Run, status: RunStatus) -> str | None:
         return None
     orders = run.orders or ()
     if status is RunStatus.RUNNING:
-        is_waiting = any(order.standing.state in RESOLVABLE for order in orders)
-        return WAITING_NOTE if is_waiting else RUNNING_NOTE
+        return WAITING_NOTE if waits_for_operator(run) else RUNNING_NOTE
     notes = []
-    unpriced = sum(
-        (order.skip_reason or "").startswith(SkipReason.PRICE_UNAVAILABLE) for order in orders
-    )
+    unpriced = sum(map(_is_unpriced, orders))
+    if is_wholly_stopped(run):
+        denied = sum(order.state is OrderState.DENIED for order in orders)
+        why = f": limits denied {denied} of {len(orders)} signals" if denied else ""
+        notes.append(f"{STOPPED_NOTE}{why}")
     if unpriced:
         notes.append(f"{unpriced} of {len(orders)} signals had no usable price")
     if any(order.standing.state is OrderState.REJECTED for order in orders):
         notes.append(REJECTED_NOTE)
     return ". ".join(notes) or None
+
+
+def waits_for_operator(run: Run) -> bool:
+    """Whether an order of the run is settled by nobody but an operator."""
+    return any(order.standing.state in RESOLVABLE for order in run.orders or ())
+
+
+def is_wholly_stopped(run: Run) -> bool:
+    """Whether a completed run has orders to give, and limits or lacking prices let none go."""
+    orders = run.orders or ()
+    stopped = [order.state is OrderState.DENIED or _is_unpriced(order) for order in orders]
+    return (
+        run.recorded is None
+        and run.status is RunStatus.COMPLETED
+        and any(stopped)
+        and all(
+            is_stopped or (order.state is OrderState.SKIPPED and order.reason != SkipReason.DRY_RUN)
+            for order, is_stopped in zip(orders, stopped, strict=True)
+        )
+    )
+
+
+def _is_unpriced(order: Order) -> bool:
+    return order.state is OrderState.SKIPPED and (order.reason or "").startswith(
+        SkipReason.PRICE_UNAVAILABLE
+    )
 
 
 def _with_words(note: str | None, explained: Explained | None) -> str | None:

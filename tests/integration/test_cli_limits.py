@@ -70,6 +70,43 @@ def test_a_restricted_symbol_is_left_out_and_the_rest_is_sent(
     assert len(peers.ledger.orders) == 3
 
 
+def test_a_run_that_limits_stop_as_a_whole_says_so_and_ends_with_3(
+    peers: Peers, capsys: Captured
+) -> None:
+    denies_all = ["--limit", "restricted_symbols=AAPL,KO,MSFT,XOM"]
+    dry_run = ran(capsys, *denies_all, "--dry-run", code=ExitCode.PARTIAL)
+    result = ran(capsys, *denies_all, code=ExitCode.PARTIAL)
+    assert result["status"] == dry_run["status"] == "completed"
+    said = "No order was let go: limits denied 4 of 4 signals"
+    assert result["note"] == dry_run["note"] == said
+    assert peers.ledger.orders == ()
+    assert main(["runs", "show", result["run_id"], "--wait", "1"]) == ExitCode.PARTIAL
+    assert "\n4 signals, 0 orders accepted, 4 denied\n" in capsys.readouterr().out
+    # What went somewhere is no whole stop, and a dry run's orders would have gone.
+    assert ran(capsys, "--limit", "restricted_symbols=KO", "--dry-run")["note"] is None
+    assert main(["run", "--symbols", SYMBOLS, *denies_all[:1], "restricted_symbols=KO"]) == 0
+    assert "\n4 signals, 3 orders accepted, 1 denied\n" in capsys.readouterr().out
+    assert main(["runs", "list"]) == ExitCode.DONE
+    heading, *lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert heading[4:9] == ["accepted", "rejected", "denied", "halted", "skipped"]
+    assert [line[3:8] for line in lines] == [
+        ["3", "0", "1", "0", "0"],
+        ["0", "0", "1", "0", "3"],
+        ["0", "0", "4", "0", "0"],
+        ["0", "0", "4", "0", "0"],
+    ]
+
+
+def test_a_run_without_any_usable_price_says_so_and_ends_with_3(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Captured
+) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_DATA", str(tmp_path / "unpriced.db"))
+    result = ran(capsys, code=ExitCode.PARTIAL)
+    assert result["status"] == "completed"
+    assert result["note"] == "No order was let go. 4 of 4 signals had no usable price"
+    assert peers.ledger.orders == ()
+
+
 @pytest.mark.usefixtures("peers")
 def test_config_check_names_the_limits_that_are_left_open(
     monkeypatch: pytest.MonkeyPatch, capsys: Captured
@@ -103,6 +140,10 @@ def test_a_run_is_held_to_limits_of_its_command_line(peers: Peers, capsys: Captu
     ("limit", "words"),
     [
         ("max_order_quantity=5", "--limit: 'max_order_quantity' is none of allowed_symbols, "),
+        (
+            "max_position_size=5",
+            "--limit: 'max_position_size' is an option by itself, --max-position-size, and none of",
+        ),
         ("max_order_qty=0", "--limit max_order_qty: expected a whole number above zero"),
         ("reduce_only=yes", "--limit reduce_only: expected true or false"),
         ("restricted_symbols=A A", "--limit restricted_symbols: expected symbols"),
@@ -180,7 +221,7 @@ def test_reduce_only_mode_is_turned_on_and_off_by_name(peers: Peers, capsys: Cap
     out = capsys.readouterr().out
     assert "reduce-only mode is ON, by operator: only orders go that shrink a position\n" in out
     assert "REDUCE_ONLY_ON  ann       fast market\n" in out
-    result = ran(capsys)
+    result = ran(capsys, code=ExitCode.PARTIAL)
     assert {each["skip_reason"].split()[1] for each in result["mappings"]} == {"REDUCE_ONLY"}
     assert peers.ledger.orders == ()
     assert main(["config", "check", "--json"]) == ExitCode.DONE
@@ -188,8 +229,8 @@ def test_reduce_only_mode_is_turned_on_and_off_by_name(peers: Peers, capsys: Cap
     assert main(["controls", "reduce-only", "off", *said, "--json"]) == ExitCode.DONE
     status = json.loads(capsys.readouterr().out)
     assert (status["reduce_only"], len(status["events"])) == (False, 2)
-    assert main(["controls", "reduce-only", "off", *said]) == ExitCode.USAGE
-    assert "reduce-only mode is not on" in capsys.readouterr().err
+    assert main(["controls", "reduce-only", "off", *said]) == ExitCode.ALREADY
+    assert capsys.readouterr().err == "orchestrator: reduce-only mode is not on\n"
     assert ran(capsys)["num_orders_accepted"] == 4
 
 

@@ -248,7 +248,7 @@ def test_a_word_that_the_gateway_cannot_be_asked_about_needs_a_flag_and_is_marke
     assert answered(capsys, "orders", "open")["total"] == 1
     assert main([*close, "--unasked"]) == ExitCode.DONE
     out = capsys.readouterr().out
-    assert out.endswith("the gateway was not asked: the order is closed on ann's word\n")
+    assert out.endswith("the gateway was not asked: the order is closed on the word of ann\n")
     shown = answered(capsys, "runs", "show", run["run_id"])
     [closed] = [m for m in shown["mappings"] if m["symbol"] == "AAPL"]
     assert closed["skip_reason"] == (
@@ -259,10 +259,9 @@ def test_a_word_that_the_gateway_cannot_be_asked_about_needs_a_flag_and_is_marke
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["unheard-of", "--as", "rejected"], "client_order_id: no open order has this id"),
         (["ID", "--as", "accepted"], "broker_order_id: expected the broker's id"),
         (["ID", "--as", "rejected", "--broker-order-id", "b"], "only an accepted order has one"),
-        (["ID", "--as", "rejected", "--evidence", " "], "--evidence: expected some words"),
+        (["ID", "--as", "rejected", "--broker-order-id", " "], "only an accepted order has one"),
     ],
 )
 def test_a_closing_that_cannot_be_is_one_line_and_changes_nothing(
@@ -277,12 +276,52 @@ def test_a_closing_that_cannot_be_is_one_line_and_changes_nothing(
     assert answered(capsys, "orders", "open")["orders"][0]["state"] == "unresolved"
 
 
+def test_an_order_that_is_closed_or_unknown_is_not_there_to_be_closed(
+    data: Path, peer: GatewayPeer, capsys: Captured
+) -> None:
+    run = an_unresolved_order(data, peer, capsys)
+    close = ["orders", "resolve", order_id(run), "--as", "rejected", *EVIDENCE]
+    assert main(close) == ExitCode.DONE
+    for command in (close, ["orders", "resolve", "unheard-of", *close[3:]]):
+        capsys.readouterr()
+        assert main(command) == ExitCode.FAILED
+        said = "no open order has this id: it is closed already, or none ever had it"
+        assert capsys.readouterr().err == f"orchestrator: {said}\n"
+
+
+def test_a_closing_without_evidence_changes_nothing(
+    data: Path, peer: GatewayPeer, capsys: Captured
+) -> None:
+    run = an_unresolved_order(data, peer, capsys)
+    close = ["orders", "resolve", order_id(run), "--as", "rejected", "--operator", "ann"]
+    assert main([*close, "--evidence", " "]) == ExitCode.USAGE
+    assert "--evidence: expected some words" in capsys.readouterr().err
+    assert answered(capsys, "orders", "open")["orders"][0]["state"] == "unresolved"
+
+
+def test_where_an_operator_must_act_nobody_says_that_it_settles_by_itself(
+    data: Path, peer: GatewayPeer, capsys: Captured
+) -> None:
+    peer.play("AAPL", LOST)
+    capsys.readouterr()
+    assert main(RUN) == ExitCode.RUNNING
+    assert "a service settles this by itself" in capsys.readouterr().err
+    let_time_pass(data, claimed_ago=1000)
+    assert main(["recover"]) == ExitCode.RUNNING
+    capsys.readouterr()
+    assert main(RUN) == ExitCode.RUNNING
+    said = capsys.readouterr()
+    assert json.loads(said.out)["note"].startswith("An order waits for an operator")
+    assert said.err.endswith("nothing settles this by itself: orchestrator orders open\n")
+    assert "a service settles" not in said.err
+
+
 def test_an_order_that_recovery_still_looks_for_is_not_closed_by_hand(
     peer: GatewayPeer, capsys: Captured
 ) -> None:
     run = a_run_in_doubt(capsys, peer, TAKEN)
     close = ["orders", "resolve", order_id(run), "--as", "rejected", *EVIDENCE]
-    assert main(close) == ExitCode.USAGE
+    assert main(close) == ExitCode.FAILED
     assert "recovery still looks for it" in capsys.readouterr().err
 
 

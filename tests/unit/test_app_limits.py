@@ -54,6 +54,7 @@ async def test_the_digits_of_a_limit_are_those_that_were_sent(stage: Stage) -> N
     ("limits", "word"),
     [
         ({"max_order_quantity": 5}, "limits.max_order_quantity: is no limit"),
+        ({"max_position_size": 5}, "limits.max_position_size: is a field of the request by itself"),
         ({"max_order_qty": 101}, "limits.max_order_qty: expected at most 100"),
         ({"max_order_qty": "5"}, "limits.max_order_qty: expected a whole number"),
         ({"max_order_notional": True}, "limits.max_order_notional: expected"),

@@ -87,6 +87,14 @@ async def test_an_order_whose_answer_was_lost_is_found_and_counted_once(
     )
 
 
+async def test_a_look_that_finds_nothing_new_calls_nobody(stage: Stage, lines: Lines) -> None:
+    await a_run_in_doubt(stage, Behaviour.TAKE_AND_LOSE_ANSWER)
+    stage.sink.is_down = True
+    await recovered(stage.orchestrator)
+    [told] = lines.of("run recovered")
+    assert (told["open"], told["settled"], told["level"]) == (1, {}, "INFO")
+
+
 async def test_an_order_that_the_gateway_does_not_have_is_sent_again(
     stage: Stage, lines: Lines
 ) -> None:

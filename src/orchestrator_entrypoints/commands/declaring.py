@@ -21,7 +21,7 @@ class CommandParser(argparse.ArgumentParser):
         self.register("action", None, _StoreOnce)
         self.given: set[str] = set()
 
-    def parse_known_args(  # type: ignore[override] - argparse's overloads say less
+    def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Return what was given; end the program where something is left over."""

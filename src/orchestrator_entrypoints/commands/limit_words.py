@@ -59,6 +59,10 @@ LIMIT_READERS: Mapping[str, Callable[[str], Any]] = {
 }
 
 
+# What tightens a run, and is no limit by its name.
+_OPTIONS = {"capital": "--capital", "max_position_size": "--max-position-size"}
+
+
 def pairs(texts: Iterable[str], option: str) -> Iterable[tuple[str, str]]:
     """Return name and value of each NAME=VALUE.
 
@@ -100,6 +104,8 @@ def limits_given(texts: Iterable[str], option: str) -> dict[str, Any]:
     for name, text in pairs(texts, option):
         if name not in LIMIT_READERS:
             known = ", ".join(sorted(LIMIT_READERS))
-            raise CommandFailure(f"{option}: {name[:60]!r} is none of {known}", ExitCode.USAGE)
+            own = f"an option by itself, {_OPTIONS[name]}, and " if name in _OPTIONS else ""
+            problem = f"{option}: {name[:60]!r} is {own}none of {known}"
+            raise CommandFailure(problem, ExitCode.USAGE)
         limits[name] = parsed(option, name, text, LIMIT_READERS[name])
     return limits

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from orchestrator_core.commits import OpenOrder
-from orchestrator_core.errors import Unavailable
+from orchestrator_core.errors import InvalidRequest, Unavailable
 from orchestrator_core.identifiers import ClientOrderId, RunId
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.orders import Order
@@ -160,7 +160,8 @@ def resolve(arguments: argparse.Namespace, console: Console) -> int:
         order = _order_of(run, resolution.client_order_id)
         if order is not None and order.reason == resolution.reason(is_asked=False):
             say = console.note if arguments.json else console.line
-            say(f"the gateway was not asked: the order is closed on {resolution.operator}'s word")
+            whose = f"the word of {resolution.operator}"
+            say(f"the gateway was not asked: the order is closed on {whose}")
         return ExitCode.DONE
 
     return with_orchestrator(arguments, work, only_existing=True)
@@ -170,10 +171,15 @@ async def _closed(resolution: Resolution, orchestrator: Orchestrator) -> Run:
     """Close the order; say where the gateway's silence is what forbids it.
 
     Raises:
-        CommandFailure: The gateway cannot be asked, and nobody said to go without.
+        CommandFailure: The order does not wait for an operator; or the gateway cannot be asked,
+            and nobody said to go without.
     """
     try:
         return await resolve_order(resolution, ports=orchestrator.ports, policy=orchestrator.policy)
+    except InvalidRequest as refused:
+        if refused.field != "client_order_id":
+            raise
+        raise CommandFailure(refused.problem, ExitCode.FAILED) from refused
     except Unavailable as error:
         if error.port != "orders":
             raise

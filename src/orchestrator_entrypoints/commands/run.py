@@ -18,7 +18,7 @@ from orchestrator_entrypoints.commands.session import stop_at_signals, with_orch
 from orchestrator_entrypoints.explanations import explain_run
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.run_service import new_run_id
-from orchestrator_entrypoints.shown_runs import result_of
+from orchestrator_entrypoints.shown_runs import is_wholly_stopped, result_of, waits_for_operator
 from orchestrator_entrypoints.wire_json import to_plain
 
 _OF_STATUS = {
@@ -46,6 +46,8 @@ def exit_code_of(run: Run) -> ExitCode:
     """Return the code of a run as it stands."""
     if run.status is RunStatus.FAILED and run.failure is not None:
         return _OF_FAILURE.get(run.failure.kind, ExitCode.FAILED)
+    if is_wholly_stopped(run):
+        return ExitCode.PARTIAL
     return _OF_STATUS[run.status]
 
 
@@ -79,7 +81,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 ExitCode.UNAVAILABLE,
             ) from error
         await explain_and_show(made, orchestrator, console, arguments)
-        if made.status is RunStatus.RUNNING:
+        if waits_for_operator(made):
+            console.note("nothing settles this by itself: orchestrator orders open")
+        elif made.status is RunStatus.RUNNING:
             console.note("a service settles this by itself; without one: orchestrator recover")
         return ExitCode.INTERRUPTED if was_interrupted() else exit_code_of(made)
 

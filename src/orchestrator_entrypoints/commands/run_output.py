@@ -4,6 +4,7 @@ What is shown is the run as clients read it, the JSON of the HTTP service with i
 nothing is computed a second time, and the command line and the demo show the same.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -22,6 +23,10 @@ _STYLES = {
     OrderState.ADOPTED: "cyan",
     OrderState.SKIPPED: "dim",
 }
+
+
+# Neither accepted nor rejected: what nothing was sent for.
+UNSENT = (OrderState.DENIED, OrderState.HALTED, OrderState.SKIPPED)
 
 
 def write_run(console: Console, result: Json, *, in_full: bool = False) -> None:
@@ -68,13 +73,15 @@ def write_head(console: Console, result: Json) -> None:
 
 
 def _counts(result: Json) -> str:
-    adopted = sum(mapping["order_state"] == OrderState.ADOPTED for mapping in result["mappings"])
+    states = Counter(mapping["order_state"] for mapping in result["mappings"])
+    adopted = states[OrderState.ADOPTED]
     counted = [
         counted_as(result["num_signals"], "signal"),
         f"{counted_as(result['num_orders_accepted'], 'order')} accepted",
         f"{result['num_orders_rejected']} rejected" if result["num_orders_rejected"] else "",
         f"{result['num_orders_open']} open" if result["num_orders_open"] else "",
         f"{adopted} ordered before" if adopted else "",
+        *(f"{states[state]} {state}" for state in UNSENT if states[state]),
     ]
     return ", ".join(count for count in counted if count)
 

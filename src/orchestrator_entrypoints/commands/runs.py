@@ -1,18 +1,22 @@
 """`orchestrator runs`: what is stored."""
 
 import argparse
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
-from uuid import UUID
 
-from orchestrator_core.identifiers import RunId, StrategyId
-from orchestrator_core.lifecycle import RunStatus
-from orchestrator_core.runs import RunFilter
+from orchestrator_core.identifiers import StrategyId
+from orchestrator_core.lifecycle import OrderState, RunStatus
+from orchestrator_core.ports import RunRepository
+from orchestrator_core.runs import RunFilter, RunPage
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.run import exit_code_of, explain_and_show
+from orchestrator_entrypoints.commands.run_output import UNSENT
 from orchestrator_entrypoints.commands.session import with_orchestrator
+from orchestrator_entrypoints.commands.stored import run_id_of
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.shown_runs import page_of
 from orchestrator_entrypoints.watching import watch_run
@@ -24,6 +28,7 @@ _COLUMNS = (
     Column("as of"),
     Column("accepted", is_right=True),
     Column("rejected", is_right=True, least=0),
+    *(Column(state, is_right=True, least=0) for state in UNSENT),
     Column("started (UTC)", least=0),
     Column("seconds", is_right=True, least=0),
     Column("signals", is_right=True, least=0),
@@ -53,23 +58,32 @@ def list_runs(arguments: argparse.Namespace, console: Console) -> int:
         if arguments.json:
             console.json(plain)
         else:
-            _write_page(console, plain)
+            _write_page(console, plain, await _unsent(page, orchestrator.ports.runs))
         return ExitCode.DONE
 
     return with_orchestrator(arguments, work, only_existing=True)
 
 
-def _write_page(console: Console, page: dict[str, Any]) -> None:
+async def _unsent(page: RunPage, runs: RunRepository) -> list[Counter[OrderState]]:
+    """Count each run's orders by state: the list itself counts those alone that were sent."""
+    stored = [await runs.get_run(run.run_id) for run in page.runs]
+    orders = [() if run is None else run.orders or () for run in stored]
+    return [Counter(order.state for order in each) for each in orders]
+
+
+def _write_page(
+    console: Console, page: dict[str, Any], unsent: Sequence[Counter[OrderState]]
+) -> None:
     runs, total, offset = page["runs"], page["total"], page["offset"]
     if not runs:
         console.line("no runs" if total == 0 else f"no runs here: {total} in all")
         return
-    console.table(_COLUMNS, [_row(run) for run in runs])
+    console.table(_COLUMNS, [_row(*each) for each in zip(runs, unsent, strict=True)])
     if len(runs) < total:
         console.line(f"{offset + 1} to {offset + len(runs)} of {total}")
 
 
-def _row(run: dict[str, Any]) -> Row:
+def _row(run: dict[str, Any], states: Counter[OrderState]) -> Row:
     duration = run["duration_seconds"]
     cells = (
         run["run_id"],
@@ -77,6 +91,7 @@ def _row(run: dict[str, Any]) -> Row:
         run["as_of_date"],
         str(run["num_orders_accepted"]),
         str(run["num_orders_rejected"]),
+        *(str(states[state]) for state in UNSENT),
         run["started_at"][:19].replace("T", " "),
         "" if duration is None else f"{float(duration):.2f}",
         str(run["num_signals"]),
@@ -87,12 +102,7 @@ def _row(run: dict[str, Any]) -> Row:
 
 def show_run(arguments: argparse.Namespace, console: Console) -> int:
     """Show one run with its orders."""
-    try:
-        run_id = RunId(UUID(arguments.run_id))
-    except ValueError:
-        raise CommandFailure(
-            f"RUN_ID: expected a UUID, got {arguments.run_id[:60]!r}", ExitCode.USAGE
-        ) from None
+    run_id = run_id_of(arguments.run_id)
 
     async def work(orchestrator: Orchestrator) -> ExitCode:
         waits, ports = arguments.wait is not None, orchestrator.ports

@@ -56,7 +56,10 @@ def require_data(settings: Settings) -> None:
         CommandFailure: There is none.
     """
     if settings.embedded and not Path(settings.data).is_file():
-        raise CommandFailure(f"{settings.data}: there is no such data file", ExitCode.USAGE)
+        raise CommandFailure(
+            f"{settings.data}: there is no such data file: serve, run or prices set makes one",
+            ExitCode.USAGE,
+        )
 
 
 def stop_at_signals(orchestrator: Orchestrator) -> Callable[[], bool]:

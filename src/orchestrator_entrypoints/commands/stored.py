@@ -52,7 +52,7 @@ def run_id_of(text: str) -> RunId:
     try:
         return RunId(UUID(text))
     except ValueError:
-        problem = f"RUN_ID: expected a UUID, got {text[:60]!r}"
+        problem = f"RUN_ID: expected a UUID, the whole of it, got {text[:60]!r}"
         raise CommandFailure(problem, ExitCode.USAGE) from None
 
 
