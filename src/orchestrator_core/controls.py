@@ -2,9 +2,9 @@
 
 Every change is an event in a history that is never rewritten; how things stand follows from the
 latest event of each kind. The latest is the one recorded last, whatever its time: the clock of a
-replica may be ahead of another's. A run reads the controls after it has read the latch. Turning reduce-only
-on is recorded first, and raises the latch's epoch then: a run that read the controls before can
-claim nothing more.
+replica may be ahead of another's. A run reads the controls after it has read the latch. Turning
+reduce-only on is recorded first, and raises the latch's epoch then: a run that read the controls
+before can claim nothing more.
 """
 
 from datetime import datetime

@@ -10,7 +10,7 @@ What stays in doubt is looked up again, at growing pauses, and after a time left
 look that finds it later still settles it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import evolve, frozen
 
@@ -207,36 +207,37 @@ async def _go_on(
     controls = await ports.runs.read_controls(policy.strategy_id, count_failures=0)
     limits = policy.limits
     limits = evolve(limits, reduce_only=limits.reduce_only or controls.reduce_only)
-    pending = []
-    for intent in _in_order_of_sending(holder.book, planned):
-        denial = _denied_now(intent, holder.book, snapshot, limits)
-        if denial is None:
-            pending.append(intent)
-        else:
-            reason = f"taken over, and not sent: denied by now: {denial}"
+    pending = _in_order_of_sending(holder.book, planned)
+    denials = _denials_by_now((*pending, *resendable), holder.book, snapshot, limits)
+    for intent in pending:
+        if intent in denials:
+            reason = f"taken over, and not sent: denied by now: {denials[intent]}"
             holder.give_up([intent], OrderState.NOT_PLACED, reason)
     # What is in doubt may be there already; what is denied by now is not sent once more.
-    doubtful = [
-        intent
-        for intent in resendable
-        if _denied_now(intent, holder.book, snapshot, limits) is None
-    ]
-    await WaveSender(holder).send_on(snapshot, pending=pending, doubtful=doubtful)
+    await WaveSender(holder).send_on(
+        snapshot,
+        pending=[intent for intent in pending if intent not in denials],
+        doubtful=[intent for intent in resendable if intent not in denials],
+    )
 
 
-def _denied_now(
-    intent: OrderIntent, book: RunBook, snapshot: Snapshot, limits: Limits
-) -> Denial | None:
-    """Return what denies an order of a former plan under the limits of today."""
-    price = book.orders[intent.client_order_id].price
-    quotes = {quote.symbol: quote for quote in snapshot.quotes if isinstance(quote, Quote)}
-    if price is None and intent.symbol in quotes:
-        price = quotes[intent.symbol].price
-    if price is None:
-        return None
+def _denials_by_now(
+    intents: Iterable[OrderIntent], book: RunBook, snapshot: Snapshot, limits: Limits
+) -> Mapping[OrderIntent, Denial]:
+    """Return what denies orders of a former plan under the limits of today."""
+    quoted = {quote.symbol: quote.price for quote in snapshot.quotes if isinstance(quote, Quote)}
     references = {reference.symbol: reference for reference in snapshot.references}
-    facts = OrderFacts(intent, price, references.get(intent.symbol), snapshot.holdings)
-    return first_denial(facts, limits)
+    denials = {}
+    for intent in intents:
+        price = book.orders[intent.client_order_id].price
+        price = quoted.get(intent.symbol) if price is None else price
+        if price is None:
+            continue
+        facts = OrderFacts(intent, price, references.get(intent.symbol), snapshot.holdings)
+        denial = first_denial(facts, limits)
+        if denial is not None:
+            denials[intent] = denial
+    return denials
 
 
 def _other_world(snapshot: Snapshot, policy: RunPolicy) -> str | None:

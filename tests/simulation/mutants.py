@@ -241,7 +241,6 @@ MUTANTS = (
                 f"{CORE}/recovery.py",
                 "    pending = _in_order_of_sending(holder.book, planned)\n",
                 "    pending = _in_order_of_sending(holder.book, planned)\n"
-                "    from attrs import evolve\n"
                 "    new = lambda i: evolve(i, client_order_id=f'{i.client_order_id}x')\n"
                 "    again = [new(intent) for intent in resendable]\n"
                 "    await ports.sink.submit(again, deadline=float('inf'))\n",
