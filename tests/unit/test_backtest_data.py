@@ -197,3 +197,9 @@ def test_whole_batches_are_traded_as_they_are() -> None:
     assert [order.symbol for order in result.orders] == ["MO", "KO"]
     with pytest.raises(BacktestDataError, match="unknown symbol"):
         backtest([changed], {day: {"KO": 60} for day in CLOSES})
+
+
+def test_two_batches_of_one_date_are_refused() -> None:
+    batch = batch_of(DAYS[0], {"KO": 0.5})  # type: ignore[dict-item]
+    with pytest.raises(BacktestDataError, match="row 1, date: 2024-01-02 comes after 2024-01-02"):
+        backtest([batch, batch], CLOSES)

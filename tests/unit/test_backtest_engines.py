@@ -176,6 +176,12 @@ def test_prices_beyond_a_float_and_netted_signals_are_for_the_workflow() -> None
     assert "netted from several strategies" in result.notes[0]
 
 
+def test_a_batch_without_a_signal_is_for_the_workflow_which_refuses_it() -> None:
+    result = backtest([SignalBatch((), DAYS[0], 0)], CLOSES, policy=THIN)
+    assert "a batch holds no signal" in result.notes[0]
+    assert result.days[0].run_status == "failed"
+
+
 def test_a_quantity_beyond_an_integer_is_for_the_workflow_from_the_first_date_on() -> None:
     closes = {day: {"KO": 60.5 if day < DAYS[2] else 1e-30} for day in DAYS}
     signals = {day: {"KO": 0.5} for day in DAYS[:-1]}

@@ -33,7 +33,9 @@ def a_record(**changes: Any) -> StoredRecord:
     run = world.run(rebalance_key="1")
     record = run_sync(world.runs.get_record(run.run_id))
     assert record is not None
-    return recorded(evolve(derive(record).snapshot, **changes), run.run_id)
+    snapshot = derive(record).snapshot
+    request = evolve(snapshot.request, symbols=(A, B, Symbol("Z")))
+    return recorded(evolve(snapshot, request=request, **changes), run.run_id)
 
 
 def recorded(snapshot: Snapshot, run_id: RunId) -> StoredRecord:
@@ -117,10 +119,11 @@ def test_a_dry_request_is_made_dry_once_more() -> None:
 def test_limits_of_the_request_are_kept() -> None:
     snapshot = derive(a_record()).snapshot
     limits = Limits(max_side_weight=Decimal(100), max_order_qty=3)
+    # An operator had turned reduce-only mode on meanwhile.
     tight = evolve(
         snapshot,
         request=evolve(snapshot.request, limits=limits),
-        policy=evolve(snapshot.policy, limits=limits),
+        policy=evolve(snapshot.policy, limits=evolve(limits, reduce_only=True)),
     )
     record = recorded(tight, a_record().run_id)
     again = from_record(record)

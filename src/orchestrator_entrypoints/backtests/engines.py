@@ -107,6 +107,8 @@ def why_not_arrays(
         return "numpy is not installed: the extra `backtest` brings it"
     if model.faults or model.rejection_rate or model.partial_rate:
         return "orders meet faults"
+    if not all(batch.signals for batch in traded.values()):
+        return "a batch holds no signal"
     if any(signal.contributions for batch in traded.values() for signal in batch.signals):
         return "signals are netted from several strategies"
     if policy.rules.mode is SizingMode.DELTA:

@@ -16,7 +16,7 @@ from orchestrator_core.money import ZERO
 from orchestrator_entrypoints.backtests.columnar_cells import NotColumnar
 from orchestrator_entrypoints.backtests.engines import Decided, Engine, Workflow, why_not_arrays
 from orchestrator_entrypoints.backtests.fills import Fill, FillModel
-from orchestrator_entrypoints.backtests.inputs import Inputs, Prices, read_inputs
+from orchestrator_entrypoints.backtests.inputs import Inputs, Prices, asked_for, read_inputs
 from orchestrator_entrypoints.backtests.kept_runs import KeptRun
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.result import BacktestResult, Day, OrderRow
@@ -138,7 +138,7 @@ class _Backtest:
     def _decide(
         self, engine: Engine, batch: SignalBatch, capital: Decimal, place: int, closes: Prices
     ) -> Decided:
-        symbols = tuple(signal.symbol for signal in batch.signals)
+        symbols = asked_for(batch, engine.account.shares)
         request = self.policy.request(symbols, batch.as_of_date, capital)
         return engine.decide(batch, request, self.inputs.market(place, closes))
 

@@ -1,8 +1,9 @@
 """What a backtest is made of, checked together: signals, closes, and what orders trade at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from attrs import frozen
@@ -117,9 +118,18 @@ def _batches(signals: Any, closes: Table) -> Mapping[date, SignalBatch]:
         table = read_table("signals", signals)
         require_beside(table, closes)
         return {day: batch_of(day, row) for day, row in table.by_date()}
-    rows = [(batch.as_of_date, s.symbol, s.target_weight) for batch in given for s in batch.signals]
-    require_beside(read_table("signals", rows), closes)
+    require_beside(_table_of(given), closes)
     return {batch.as_of_date: batch for batch in given}
+
+
+def _table_of(batches: Sequence[SignalBatch]) -> Table:
+    dates = tuple(batch.as_of_date for batch in batches)
+    for place, (earlier, later) in enumerate(pairwise(dates), start=1):
+        if later <= earlier:
+            problem = f"{later} comes after {earlier}: dates must ascend"
+            raise BacktestDataError("signals", "date", place, problem)
+    rows = tuple({each.symbol: each.target_weight for each in batch.signals} for batch in batches)
+    return Table("signals", dates, rows, tuple(range(len(batches))))
 
 
 def _as_batches(signals: Any) -> Sequence[SignalBatch] | None:
@@ -139,6 +149,12 @@ def batch_of(day: date, weights: Mapping[Symbol, Number]) -> SignalBatch:
         for symbol, weight in floats.items()
     )
     return SignalBatch(signals, day, len(signals))
+
+
+def asked_for(batch: SignalBatch, held: Iterable[Symbol]) -> tuple[Symbol, ...]:
+    """Return the symbols that a run asks signals of: also what is held, so that it may close it."""
+    named = tuple(signal.symbol for signal in batch.signals)
+    return named + tuple(sorted(frozenset(held).difference(named)))
 
 
 def _exact(row: Mapping[Symbol, Number]) -> Prices:

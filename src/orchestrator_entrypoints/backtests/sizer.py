@@ -16,7 +16,7 @@ from orchestrator_core.planning import plan_orders
 from orchestrator_core.plans import OrderPlan, PlanningPolicy, Snapshot
 from orchestrator_core.signals import check_batch
 from orchestrator_core.sizing import SizingPolicy
-from orchestrator_entrypoints.backtests.inputs import batch_of
+from orchestrator_entrypoints.backtests.inputs import asked_for, batch_of
 from orchestrator_entrypoints.backtests.policy import ENVIRONMENT, BacktestPolicy
 from orchestrator_entrypoints.backtests.stage import DECISION_TIME
 from orchestrator_entrypoints.backtests.tables import Number, exactly
@@ -54,12 +54,12 @@ def decide(
     """
     policy = policy or BacktestPolicy()
     batch = batch_of(day, {parse_symbol(symbol): weight for symbol, weight in weights.items()})
-    symbols = tuple(signal.symbol for signal in batch.signals)
+    shares = {parse_symbol(symbol): qty for symbol, qty in (held or {}).items() if qty}
+    symbols = asked_for(batch, shares)
     request = policy.request(symbols, day, policy.capital if capital is None else capital)
     check_batch(batch, request, policy.limits)
     now = datetime.combine(day, DECISION_TIME).astimezone(UTC)
-    shares = {parse_symbol(symbol): qty for symbol, qty in (held or {}).items() if qty}
-    rules = policy.rules_for({*symbols, *shares})
+    rules = policy.rules_for(symbols)
     snapshot = Snapshot(
         decision=Decision(
             ENVIRONMENT, TradingMode.PAPER, policy.strategy_id, day, request.rebalance_key
