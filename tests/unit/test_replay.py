@@ -131,7 +131,7 @@ def test_a_row_too_few_and_one_too_many_are_told() -> None:
     ("text", "verdict", "cause"),
     [
         ("", Verdict.DAMAGED, "no JSON"),
-        (_forged(symbol=["AAPL"]), Verdict.DAMAGED, "unhashable"),
+        (_forged(symbol=["AAPL"]), Verdict.DAMAGED, "expected a symbol"),
         ("[]", Verdict.DAMAGED, "no JSON object"),
         ('{"format": "snapshot/99"}', Verdict.UNKNOWN_FORM, "'snapshot/99'; this version knows"),
         ('{"format": ["snapshot/1"]}', Verdict.UNKNOWN_FORM, "this version knows"),
