@@ -83,7 +83,7 @@ def frees_key_of_adopter(run: Run) -> bool:
 
 
 def counts_in_row(run: Run) -> bool:
-    """Whether a run that ended counts among failed runs in a row, or ends the row."""
+    """Whether a completed run counts among failed runs in a row, or ends the row."""
     is_refused = run.failure is not None and run.failure.kind is FailureKind.SIGNALS_REFUSED
     return not run.request.dry_run and not is_refused
 

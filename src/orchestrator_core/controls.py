@@ -5,6 +5,9 @@ latest event of each kind. The latest is the one recorded last, whatever its tim
 replica may be ahead of another's. A run reads the controls after it has read the latch. Turning
 reduce-only on is recorded first, and raises the latch's epoch then: a run that read the controls
 before can claim nothing more.
+
+Failed runs in a row go by when they began, not by when they ended: a run that was begun before the
+failures, and that recovery completes after them, says nothing of what stands now.
 """
 
 from datetime import datetime
@@ -46,10 +49,11 @@ class StrategyControls:
 
     Attributes:
         reduce_only: Only orders that shrink a position may go.
-        failed_runs: Runs that ended as failed, one after the other, the latest first, since the
-            latest run that did not, and since the latest re-arming; as far as was counted. Left
-            out are runs still open, runs that a request made dry, and runs whose request the
-            strategy refused: no client stops a strategy by asking for nonsense.
+        failed_runs: Runs that ended as failed, one after the other in the order of their
+            beginning, the latest first: those begun since the latest run that did not fail, and
+            after the time of the latest re-arming; as far as was counted. Left out are runs still
+            open, runs that a request made dry, and runs whose request the strategy refused: no
+            client stops a strategy by asking for nonsense.
     """
 
     reduce_only: bool = False

@@ -33,14 +33,15 @@ OPEN_RUNS = 40
 FEW = 400
 
 RUNS_A_DAY = 10
-# Most of them dry: what counts failed runs must not walk through these.
-REQUEST = """CASE WHEN n % 100 = 0 THEN '{}' ELSE '{"dry_run":true}' END"""
+# Most of them dry, or refused by the strategy: what counts failed runs must not walk through these.
+REQUEST = """CASE WHEN n % 100 < 50 THEN '{}' ELSE '{"dry_run":true}' END"""
+FAILURE = "CASE WHEN n % 100 = 0 THEN 'signals_unavailable' ELSE 'signals_refused' END"
 MANY_RUNS = f"""
     INSERT INTO orchestration_runs (
         run_id, strategy_id, as_of_date, status, symbols, capital, started_at, completed_at,
-        request, snapshot, snapshot_hash, signal_metadata, lease_epoch, lease_expires_at, due_at)
+        request, failure_kind, snapshot, snapshot_hash, signal_metadata, lease_epoch)
     SELECT gen_random_uuid(), 'alpha', '2026-03-01'::date - n / {RUNS_A_DAY}, 'failed', '{{}}', 1,
-           now(), now(), {REQUEST}, '{{}}', 'x', '{{}}', 1, NULL, NULL
+           now(), now(), {REQUEST}, {FAILURE}, '{{}}', 'x', '{{}}', 1
     FROM generate_series(1, {RUNS}) AS n
 """  # noqa: S608
 MANY_ORDERS = f"""

@@ -140,7 +140,7 @@ async def test_no_query_of_books_and_controls_reads_all_that_was(database: Sqlit
         books.SELECT_PLANNED: "orchestration_runs_in_status",
         books.SELECT_LIVE: "signal_order_mappings_live",
         books.SELECT_LAST_ACCEPTED: "signal_order_mappings_last_accepted",
-        books.SELECT_ENDED: "orchestration_runs_ended",
+        books.SELECT_COMPLETED: "orchestration_runs_of_strategy",
     }
 
     def explain(connection: sqlite3.Connection) -> None:

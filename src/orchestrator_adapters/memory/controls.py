@@ -16,20 +16,20 @@ _REARMING = frozenset({ControlEventKind.REARMED})
 
 
 @frozen(order=True)
-class _End:
-    """The end of a run; of several at one moment, the run opened later ended later."""
+class _Completed:
+    """A run that has ended; of several that began at one moment, the one opened later is later."""
 
-    at: datetime
+    started_at: datetime
     number: int
     is_failed: bool
 
 
 @define
 class MemoryControls:
-    """What operators did, and the ends of runs that count, by strategy."""
+    """What operators did, and the completed runs that count, by strategy, as they began."""
 
     _events: list[ControlEvent] = field(factory=list, init=False)
-    _ends: dict[StrategyId, list[_End]] = field(factory=dict, init=False, repr=False)
+    _completed: dict[StrategyId, list[_Completed]] = field(factory=dict, init=False, repr=False)
 
     def add(self, event: ControlEvent) -> None:
         """Record what an operator did, once."""
@@ -43,17 +43,17 @@ class MemoryControls:
     def end(self, run: Run, *, number: int) -> None:
         """Take in that a run is completed, which was opened as the one of that number."""
         if run.completed_at is not None and counts_in_row(run):
-            end = _End(run.completed_at, number, run.status is RunStatus.FAILED)
-            insort(self._ends.setdefault(run.strategy_id, []), end)
+            completed = _Completed(run.started_at, number, run.status is RunStatus.FAILED)
+            insort(self._completed.setdefault(run.strategy_id, []), completed)
 
     def read(self, strategy_id: StrategyId, *, count_failures: int) -> StrategyControls:
         """Return how the strategy's controls stand."""
         switched = self._latest(strategy_id, _SWITCHES)
         rearmed = self._latest(strategy_id, _REARMING)
         failed = 0
-        for end in reversed(self._ends.get(strategy_id, ())):
-            is_past = rearmed is not None and end.at <= rearmed.at
-            if failed == count_failures or is_past or not end.is_failed:
+        for run in reversed(self._completed.get(strategy_id, ())):
+            is_past = rearmed is not None and run.started_at <= rearmed.at
+            if failed == count_failures or is_past or not run.is_failed:
                 break
             failed += 1
         is_on = switched is not None and switched.kind is ControlEventKind.REDUCE_ONLY_ON

@@ -65,7 +65,7 @@ _LAST_ACCEPTED: Final = """
     ) a
 """
 
-# The condition on the request is the index's, word for word. The replaced service's runs have no
+# The conditions on what counts are the index's, word for word. The replaced service's runs have no
 # request, and were not dry.
 _CONTROLS: Final = """
     SELECT (
@@ -77,16 +77,17 @@ _CONTROLS: Final = """
     ARRAY(
         SELECT status FROM orchestration_runs
         WHERE strategy_id = %(strategy_id)s
-          AND completed_at > coalesce((
+          AND started_at > coalesce((
               SELECT occurred_at FROM strategy_control_events
               WHERE strategy_id = %(strategy_id)s AND event = %(rearmed)s
               ORDER BY id DESC
               LIMIT 1), '-infinity')
+          AND completed_at IS NOT NULL
           AND (request LIKE '%%"dry_run":true%%') IS NOT TRUE
           AND failure_kind IS DISTINCT FROM 'signals_refused'
-        ORDER BY completed_at DESC, id DESC
+        ORDER BY started_at DESC, id DESC
         LIMIT %(count)s
-    ) AS ended
+    ) AS completed
 """
 
 _ADD_EVENT: Final = """
@@ -152,7 +153,7 @@ async def read_controls(
     }
     [row] = await database.fetch("read_controls", _CONTROLS, parameters)
     is_on = row["switched"] == ControlEventKind.REDUCE_ONLY_ON
-    failed = takewhile(lambda status: status == RunStatus.FAILED, row["ended"])
+    failed = takewhile(lambda status: status == RunStatus.FAILED, row["completed"])
     return StrategyControls(is_on, sum(1 for _ in failed))
 
 

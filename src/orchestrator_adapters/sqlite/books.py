@@ -46,11 +46,12 @@ SELECT_LAST_ACCEPTED = (
     " WHERE state = 'accepted' AND symbol = ? AND sizing_price IS NOT NULL"
     " AND claimed_at IS NOT NULL ORDER BY claimed_at DESC, id DESC LIMIT 1"
 )
-SELECT_ENDED = (
-    "SELECT status FROM orchestration_runs WHERE strategy_id = ? AND completed_at > ?"
+SELECT_COMPLETED = (
+    "SELECT status FROM orchestration_runs WHERE strategy_id = ? AND started_at > ?"
+    " AND completed_at IS NOT NULL"
     " AND coalesce(json_extract(request, '$.dry_run'), 0) = 0"
     " AND failure_kind IS NOT 'signals_refused'"
-    " ORDER BY completed_at DESC, id DESC LIMIT ?"
+    " ORDER BY started_at DESC, id DESC LIMIT ?"
 )
 
 
@@ -110,7 +111,7 @@ def read_controls(
     if count_failures:
         rearmed = _latest(connection, strategy_id, (ControlEventKind.REARMED,))
         since = "" if rearmed is None else rearmed["occurred_at"]
-        for row in connection.execute(SELECT_ENDED, (strategy_id, since, count_failures)):
+        for row in connection.execute(SELECT_COMPLETED, (strategy_id, since, count_failures)):
             if row["status"] != RunStatus.FAILED:
                 break
             failed += 1

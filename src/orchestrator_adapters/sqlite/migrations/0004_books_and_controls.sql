@@ -4,7 +4,6 @@ ALTER TABLE signal_order_mappings ADD COLUMN contributions TEXT;
 CREATE INDEX signal_order_mappings_last_accepted ON signal_order_mappings (symbol, claimed_at)
     WHERE state = 'accepted';
 CREATE INDEX orchestration_runs_of_day ON orchestration_runs (strategy_id, as_of_date);
-CREATE INDEX orchestration_runs_ended ON orchestration_runs (strategy_id, completed_at);
 
 -- How many plans of the strategy depended on its book.
 CREATE TABLE strategy_books (
