@@ -1,5 +1,6 @@
 """Backtests as users see them: what a day holds, when orders trade, and what explains them."""
 
+import gc
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from orchestrator_adapters.memory.stored_run import StoredRun
 from orchestrator_core.explaining import StepName
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import Limits, SessionRule
@@ -293,3 +295,26 @@ def test_progress_is_told_of_every_date() -> None:
 def test_a_policy_is_valid_from_birth(field: str, value: object) -> None:
     with pytest.raises(ValueError, match="expected"):
         BacktestPolicy(**{field: value})  # type: ignore[arg-type]
+
+
+def test_past_dates_are_let_go_of() -> None:
+    def alive() -> int:
+        gc.collect()
+        return sum(isinstance(each, StoredRun) for each in gc.get_objects())
+
+    before = alive()
+    counted: list[int] = []
+    backtest(
+        {day(at): {"KO": 0.1 * (at % 3)} for at in range(12)},
+        series(KO=[100] * 13),
+        policy=BacktestPolicy(keep_runs=False, engine="faithful"),
+        progress=lambda _done, _of: counted.append(alive() - before),
+    )
+    assert max(counted) <= 1
+
+
+def test_one_day_alone_is_a_backtest_in_which_nothing_happens() -> None:
+    result = backtest({day(0): {"KO": 0.1}}, series(KO=[100]))
+    summary = result.summary()
+    assert (summary.days, summary.total_return, summary.annual_return) == (1, 0, 0)
+    assert summary.annual_volatility == 0

@@ -66,6 +66,8 @@ FORMS: dict[str, Any] = {
         np.array(TEXTS, dtype="datetime64[D]"), ["KO", "MO"], np.array([[60.5, 40], [61.5, nan]])
     ),
     "lists with labels": Matrix(TEXTS, ["KO", "MO"], [[60.5, 40.0], [61.5, None]]),
+    "numpy numbers": [(day, symbol, np.float64(value)) for day, symbol, value in ROWS],
+    "numpy dates": [(np.datetime64(day), symbol, value) for day, symbol, value in ROWS],
     "wide frame": LikePolars(WIDE),
     "long frame": LikePolars(LONG),
     "arrow": LikeArrow(WIDE),
@@ -172,6 +174,7 @@ CLOSES = {day: {"KO": 60, "MO": 40} for day in (*DAYS, date(2024, 1, 5))}
         ),
         ([(D0, "KO", 1)], CLOSES, {D0: {"KO": 1}}, "opens", "gap: MO has a close on 2024-01-02"),
         ([(D0, "KO", 1)], {D0: {"KO": 1}}, {D0: {"KO": 1, "XOM": 1}}, "opens", "no prices of XOM"),
+        ([(D0, "KO", 1)], {D0: {"KO": 1}}, {D0: {"KO": 1}, D1: {"KO": 1}}, "opens", "2024-01-03"),
     ],
 )
 def test_what_does_not_fit_together_says_where(

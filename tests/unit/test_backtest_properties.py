@@ -75,7 +75,7 @@ def faults_of(draw: st.DrawFn, signals: Series) -> tuple[Fault, ...]:
     day = draw(st.sampled_from(sorted(signals)))
     kind = draw(st.sampled_from(FaultKind))
     symbol = None if kind in OF_THE_DAY else draw(st.sampled_from([None, *SYMBOLS]))
-    return (Fault(day, kind, symbol),)  # type: ignore[arg-type]
+    return (Fault(day, kind, symbol),)
 
 
 def signed(side: str, qty: int) -> int:

@@ -1,7 +1,9 @@
 """Recorded runs made once more: whatever the account, the day and the controls were, the bytes."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from attrs import evolve
@@ -182,3 +184,14 @@ def test_what_cannot_be_decided_otherwise_is_refused() -> None:
     other = evolve(snapshot, decision=evolve(snapshot.decision, strategy_id=StrategyId("beta")))
     with pytest.raises(ValueError, match="one strategy, got alpha, beta"):
         backtest_from_runs([a_record(), recorded(other, a_record().run_id)], {})
+
+
+def test_a_policy_that_changed_within_the_period_is_told_of() -> None:
+    later = derive(a_record(policy=limited(max_order_qty=7))).snapshot
+    batch = evolve(later.batch, as_of_date=later.batch.as_of_date + timedelta(days=1))
+    changed = recorded(evolve(later, batch=batch), RunId(UUID(int=9)))
+    found = backtest_from_runs([a_record(), changed], {})
+    assert any("the policy changed meanwhile" in note for note in found.notes)
+    [outcome] = found.outcomes
+    assert outcome.result is not None
+    assert [run.status for run in outcome.result.runs] == ["completed"]

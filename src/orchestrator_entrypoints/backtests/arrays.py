@@ -154,8 +154,6 @@ def _intent(symbol: Symbol, shares: int) -> OrderIntent:
 
 
 def _root_mean_square(misses: Sequence[Decimal], investable: Decimal) -> Decimal:
-    if not misses:
-        return ZERO
     rounding = WIDE.copy()
     rounding.prec, rounding.traps = 40, dict.fromkeys(rounding.traps, False)
     squares = ZERO

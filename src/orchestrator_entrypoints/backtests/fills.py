@@ -13,7 +13,7 @@ from enum import StrEnum
 from attrs import Attribute, field, frozen
 from attrs.converters import optional
 
-from orchestrator_core.identifiers import Symbol
+from orchestrator_core.identifiers import Symbol, parse_symbol
 from orchestrator_core.model import OrderIntent
 from orchestrator_core.money import EXACT, ZERO, add_all, has_few_digits, multiply
 
@@ -61,7 +61,7 @@ class Fault:
 
     day: date
     kind: FaultKind = field(converter=FaultKind)
-    symbol: Symbol | None = None
+    symbol: Symbol | None = field(default=None, converter=optional(parse_symbol))
 
     def __attrs_post_init__(self) -> None:
         if self.symbol is not None and self.kind in OF_THE_DAY:

@@ -244,9 +244,7 @@ class Stage:
                 break
 
     async def _let_go(self) -> None:
-        if self.policy.max_failed_runs is not None or await self._runs.open_orders():
-            return
-        if await self._runs.live_orders(after=None, limit=1):
+        if await self._runs.open_orders():
             return
         former, self._runs = self._runs, _WatchedRuns(self.clock)
         await self._runs.succeed(former)
