@@ -369,3 +369,71 @@ def test_a_kill_switch_engaged_before_recovery_sends_nothing_again(
     assert main(["recover"]) == ExitCode.RUNNING
     assert len(peer.posts) == posted
     assert answered(capsys, "orders", "open")["orders"][0]["client_order_id"] == order_id(run)
+
+
+def test_an_accepted_order_that_the_gateway_lost_is_ended_by_hand_and_frees_its_symbol(
+    peer: GatewayPeer, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIZING_MODE", "delta")
+    monkeypatch.setenv("LEASE_SECONDS", "60")
+    run = answered(capsys, *RUN, "--rebalance-key", "first")
+    lost = order_id(run)
+    del peer.ledger[lost]
+    held_up = answered(capsys, *RUN, "--rebalance-key", "second", code=ExitCode.PARTIAL)
+    [denied] = [m["skip_reason"] for m in held_up["mappings"] if m["symbol"] == "AAPL"]
+    assert denied.startswith(f"denied: UNSETTLED_ORDER order={lost} ")
+    live = answered(capsys, "orders", "live")["orders"]
+    assert {o["client_order_id"]: (o["gateway_says"], o["is_lost"]) for o in live} == {
+        lost: ("absent", True),
+        order_id(run, "MSFT"): ("accepted", False),
+    }
+    assert main(["orders", "live"]) == ExitCode.DONE
+    assert "orchestrator orders resolve ID --as ended --operator YOU" in capsys.readouterr().out
+    ended = answered(capsys, "orders", "resolve", lost, "--as", "ended", *EVIDENCE)
+    assert (ended["run_id"], ended["status"]) == (run["run_id"], "completed")
+    [shown] = [m["order_status"] for m in ended["mappings"] if m["symbol"] == "AAPL"]
+    assert shown == "canceled"
+    posted = len(peer.posts)
+    anew = answered(capsys, *RUN, "--rebalance-key", "third")
+    assert [post.json()["symbol"] for post in peer.posts[posted:]] == ["AAPL"]
+    assert order_id(anew) != lost
+
+
+def test_an_order_is_not_ended_while_the_gateway_has_it_or_is_silent(
+    data: Path, peer: GatewayPeer, gateway: ServedGateway, capsys: Captured
+) -> None:
+    id_ = order_id(answered(capsys, *RUN))
+    close = ["orders", "resolve", id_, "--as", "ended", *EVIDENCE]
+    assert main(close) == ExitCode.FAILED
+    assert "the gateway has the order on record, as accepted (accepted)" in capsys.readouterr().err
+    assert main([*close, "--broker-order-id", "b"]) == ExitCode.USAGE
+    gateway.server.stop_listening()
+    assert main(close) == ExitCode.UNAVAILABLE
+    assert "--unasked ends it on your word alone" in capsys.readouterr().err
+    assert main([*close, "--unasked"]) == ExitCode.DONE
+    assert f"{id_} has ended on the word of ann\n" in capsys.readouterr().out
+    with closing(sqlite3.connect(data)) as file:
+        [stored] = file.execute(
+            "SELECT gateway_status, message, follow_at FROM signal_order_mappings"
+            " WHERE client_order_id = ?",
+            (id_,),
+        )
+    assert stored == (
+        "canceled",
+        "ended by ann, the gateway telling nothing: statement of today",
+        None,
+    )
+    assert main([*close, "--unasked"]) == ExitCode.FAILED
+
+
+def test_a_gateway_that_lost_every_order_proves_none_lost(
+    peer: GatewayPeer, capsys: Captured
+) -> None:
+    id_ = order_id(answered(capsys, *RUN))
+    peer.ledger.clear()
+    close = ["orders", "resolve", id_, "--as", "ended", *EVIDENCE]
+    assert main(close) == ExitCode.UNAVAILABLE
+    assert "not seen to keep our ids: the gateway cannot tell" in capsys.readouterr().err
+    assert main([*close, "--unasked"]) == ExitCode.DONE
+    left = answered(capsys, "orders", "live")["orders"]
+    assert [order["symbol"] for order in left] == ["MSFT"]

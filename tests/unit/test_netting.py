@@ -286,6 +286,14 @@ def test_attributed_shares_sum_to_the_order_and_miss_by_less_than_one(
         assert abs(shares[name]) <= MAX_GROSS_OF_NET * abs(qty)
 
 
+@given(st.floats(0.01, 1), st.floats(0, 1e-8), st.integers(-(10**6), 10**6))
+def test_strategies_that_nearly_cancel_are_given_nothing(
+    weight: float, left: float, qty: int
+) -> None:
+    drawn = [a_contribution("a", weight), a_contribution("b", left - weight)]
+    assert set(attribute(qty, drawn).values()) == {0}
+
+
 @given(contributions(), st.integers(-(10**6), 10**6), st.randoms(use_true_random=False))
 def test_attribution_knows_no_order_and_no_side(
     drawn: list[Contribution], qty: int, random: Any

@@ -13,10 +13,16 @@ def add_orders(commands: Commands) -> None:
     """Add `orders` and what it holds."""
     group = add_group(commands, "orders", "orders whose fate is not settled")
     listing = add_command(group, "open", "list the open orders of every run", "orders.list_open")
+    live = add_command(
+        group,
+        "live",
+        "list accepted orders that have not ended, and what the gateway says of each now",
+        "live_orders.list_live",
+    )
     resolve = add_command(
         group,
         "resolve",
-        "close an order that waits for an operator, on evidence, and show its run",
+        "close an order that waits for an operator, or that the gateway lost, on evidence",
         "orders.resolve",
     )
     resolve.add_argument("client_order_id", metavar="CLIENT_ORDER_ID")
@@ -24,8 +30,8 @@ def add_orders(commands: Commands) -> None:
         "--as",
         dest="resolved_as",
         required=True,
-        choices=["accepted", "rejected", "not_placed"],
-        help="what became of it",
+        choices=["accepted", "rejected", "not_placed", "ended"],
+        help="what became of it; ended: accepted, and unknown to the gateway now",
     )
     resolve.add_argument("--operator", required=True, help="who says so; kept with the order")
     resolve.add_argument(
@@ -39,10 +45,10 @@ def add_orders(commands: Commands) -> None:
     resolve.add_argument(
         "--unasked",
         action="store_true",
-        help="close it although the gateway cannot be asked; kept with the order",
+        help="close it although the gateway cannot be asked, or cannot tell; kept with the order",
     )
     resolve.set_defaults(explain=False)
-    for command in (listing, resolve):
+    for command in (listing, live, resolve):
         add_json(command)
 
 

@@ -18,6 +18,7 @@ from orchestrator_core.runs import Run
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure, describe_port_error, words
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
+from orchestrator_entrypoints.commands.live_orders import ENDED, end
 from orchestrator_entrypoints.commands.run import explain_and_show
 from orchestrator_entrypoints.commands.run_output import counted_as
 from orchestrator_entrypoints.commands.session import with_orchestrator
@@ -139,6 +140,8 @@ def _age(seconds: float) -> str:
 
 def resolve(arguments: argparse.Namespace, console: Console) -> int:
     """Close an order that waits for an operator, and show its run."""
+    if arguments.resolved_as == ENDED:
+        return end(arguments, console)
     state = OrderState(arguments.resolved_as)
     broker_order_id = arguments.broker_order_id
     if broker_order_id is not None and state is not OrderState.ACCEPTED:
