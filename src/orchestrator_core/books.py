@@ -1,8 +1,10 @@
-"""A strategy's book: its orders as the run database holds them, which further plans depend on.
+"""A strategy's book: the orders as the run database holds them, which further plans depend on.
 
-Two plans that are made from the same book would each spend what the book leaves. So the book has a
-version, and a plan that depends on it is committed only while the version is the one it was made
-from; committing it makes the next one. A plan that came too late is made again.
+Two plans that are made from the same book would each spend what the book leaves: of the day's
+limits one strategy's, of the positions the whole account's. So there is one version for the books
+of all strategies of a run database, which trade one account. A plan that depends on its book is
+committed only while the version is the one it was made from; committing it makes the next one. A
+plan that came too late is made again.
 """
 
 from collections.abc import Iterable
@@ -50,7 +52,8 @@ class StrategyBook:
     """One strategy's book at one moment.
 
     Attributes:
-        version: Counts the plans that depended on the book, from 0.
+        version: Counts the plans that depended on a book, of every strategy of the database, from
+            0.
         day_orders: Of the strategy and one date, in the order of their ids.
         open_orders: Of every strategy of the database, of any date, in the order of their ids: they
             trade one account.

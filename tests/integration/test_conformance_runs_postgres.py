@@ -51,7 +51,7 @@ TABLES = (
     "gateway_answers",
     "kill_switch_latch",
     "kill_switch_history",
-    "strategy_books",
+    "account_book",
     "strategy_control_events",
     "accepted_prices",
 )

@@ -22,6 +22,7 @@ from orchestrator_adapters.conformance.run_cases import (
     stored,
 )
 from orchestrator_adapters.conformance.run_followings import an_acceptance
+from orchestrator_adapters.conformance.run_recoveries import BETA
 from orchestrator_adapters.postgres import statements
 from orchestrator_adapters.postgres.database import PostgresDatabase
 from orchestrator_adapters.postgres.migrate import known_migrations, upgrade
@@ -43,8 +44,8 @@ RACERS = 6
 BEFORE_BOOKS = tuple(step for step in known_migrations() if step.version < 7)
 
 MOVE_BOOK = (
-    "INSERT INTO strategy_books (strategy_id, version) VALUES ('alpha', 1)"
-    " ON CONFLICT (strategy_id) DO UPDATE SET version = strategy_books.version + 1"
+    "INSERT INTO account_book (version) VALUES (1)"
+    " ON CONFLICT (singleton) DO UPDATE SET version = account_book.version + 1"
 )
 WAITING = "SELECT count(*)::int AS n FROM pg_locks WHERE NOT granted"
 
@@ -78,10 +79,16 @@ async def test_of_racing_plans_from_one_version_one_is_stored_each_time(database
             return await runs.commit_plan(lease, record, claim)
 
         for version in range(ROUNDS):
-            # All want the same orders, each in another sequence; two do not depend on the book.
+            # All of one strategy want the same orders, each in another sequence; two of them do not
+            # depend on the book.
             symbols = [f"S{place}" for place in range(20)]
             openings = [
-                keyed(f"r{version}", symbols[place:] + symbols[:place]) for place in range(RACERS)
+                keyed(
+                    f"r{version}",
+                    symbols[place:] + symbols[:place],
+                    strategy=BETA if place == RACERS - 1 else ALPHA,
+                )
+                for place in range(RACERS)
             ]
             commits = await asyncio.gather(
                 *(
@@ -94,7 +101,10 @@ async def test_of_racing_plans_from_one_version_one_is_stored_each_time(database
             assert await version_of(repositories[0]) == version + 1
             plans = [(await stored(repositories[0], opening.run_id)).orders for opening in openings]
             assert [orders is None for orders in plans] == [commit.is_stale for commit in commits]
-            assert sum(len(commit.answer.claimed) for commit in commits) == len(symbols)
+            claimed = [id_ for commit in commits for id_ in commit.answer.claimed]
+            assert len(set(claimed)) == len(claimed)
+            # Of a strategy that came through, each order once.
+            assert len(claimed) == len(symbols) * (1 if commits[-1].is_stale else 2)
 
 
 @pytest.mark.parametrize("before", [0, 1])

@@ -82,7 +82,7 @@ MUTANTS = (
         (
             Change(
                 f"{MEMORY}/runs.py",
-                "if self._books.version(strategy_id) != record.book_version:",
+                "if self._books.version != record.book_version:",
                 "if False:",
             ),
         ),

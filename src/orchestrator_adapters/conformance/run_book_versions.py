@@ -1,4 +1,4 @@
-"""Versions of books: that two plans never spend the same twice."""
+"""Versions of the book: that two plans never spend the same twice, whosever they are."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -53,7 +53,7 @@ class BookVersionCases:
             opening = keyed(f"k{version}")
             await started(stage.runs, opening=opening, record=booked(a_record(opening), version))
             assert (await book(stage)).version == version + 1
-        assert (await book(stage, BETA)).version == 0
+        assert (await book(stage, BETA)).version == 3
 
     async def test_a_plan_that_does_not_depend_on_the_book_leaves_it(self, stage: RunStage) -> None:
         await started(stage.runs)
@@ -73,7 +73,7 @@ class BookVersionCases:
         assert [order.state for order in adopter.orders] == [S.ADOPTED]
         assert (await book(stage)).version == 1
 
-    async def test_a_version_is_the_strategys_whatever_the_date(self, stage: RunStage) -> None:
+    async def test_a_version_is_the_accounts_whatever_the_date(self, stage: RunStage) -> None:
         opening = keyed("today")
         await started(stage.runs, opening=opening, record=booked(a_record(opening), 0))
         assert (await stage.runs.read_book(ALPHA, NEXT_DAY)).version == 1
@@ -154,7 +154,7 @@ class BookVersionCases:
 
     async def test_of_plans_from_one_version_at_once_one_is_stored(self, stage: RunStage) -> None:
         await let_trade(stage.runs)
-        openings = [keyed(f"k{n}") for n in range(6)]
+        openings = [keyed(f"k{n}", strategy=(ALPHA, BETA)[n % 2]) for n in range(6)]
         leases = [await opened(stage.runs, opening) for opening in openings]
 
         def commit(place: int) -> Callable[[], Awaitable[PlanCommit]]:
@@ -168,8 +168,24 @@ class BookVersionCases:
         assert await ids_in_book(stage) == list(winner.answer.claimed)
         assert len(winner.answer.claimed) == 1
 
-    async def test_books_of_two_strategies_do_not_meet(self, stage: RunStage) -> None:
-        for strategy in (ALPHA, BETA):
-            opening = keyed("k", strategy=strategy)
-            run = await started(stage.runs, opening=opening, record=booked(a_record(opening), 0))
-            assert run.orders
+    async def test_two_strategies_that_read_one_book_do_not_both_spend_it(
+        self, stage: RunStage
+    ) -> None:
+        await let_trade(stage.runs)
+        first, second = keyed("k"), keyed("k", strategy=BETA)
+        leases = [await opened(stage.runs, opening) for opening in (first, second)]
+        seen = [(await book(stage, strategy)).version for strategy in (ALPHA, BETA)]
+        assert seen == [0, 0]
+        commit = await stage.runs.commit_plan(leases[0], booked(a_record(first), seen[0]), None)
+        assert commit.orders
+        late = booked(a_record(second), seen[1])
+        claim = WaveClaim(1, ids_of(late), TRADING.epoch)
+        assert await stage.runs.commit_plan(leases[1], late, claim) == PlanCommit((), is_stale=True)
+        now = await book(stage, BETA)
+        assert now.version == 1
+        assert [order.intent for order in now.open_orders] == [
+            order.intent for order in commit.orders
+        ]
+        again = await stage.runs.commit_plan(leases[1], booked(a_record(second), 1), claim)
+        assert again.answer.claimed == ids_of(late)
+        assert (await book(stage)).version == 2

@@ -1,4 +1,4 @@
-"""Strategies' books, in memory: versions, and where the orders stand that books tell of.
+"""Strategies' books, in memory: the version, and where the orders stand that books tell of.
 
 What has ended is forgotten here, so that a read costs what is open and of one day, not all that
 ever was.
@@ -24,10 +24,11 @@ class MemoryBooks:
 
     Attributes:
         controls: What operators did, and which runs failed.
+        version: Of all books: strategies trade one account.
     """
 
     controls: MemoryControls = field(factory=MemoryControls, init=False)
-    _versions: dict[StrategyId, int] = field(factory=dict, init=False)
+    version: int = field(default=0, init=False)
     _days: dict[tuple[StrategyId, date], list[StoredRun]] = field(
         factory=dict, init=False, repr=False
     )
@@ -35,13 +36,9 @@ class MemoryBooks:
     _open: dict[RunId, StoredRun] = field(factory=dict, init=False, repr=False)
     _accepted: dict[Symbol, Reference] = field(factory=dict, init=False, repr=False)
 
-    def version(self, strategy_id: StrategyId) -> int:
-        """Return the version of the strategy's book."""
-        return self._versions.get(strategy_id, 0)
-
-    def move(self, strategy_id: StrategyId) -> None:
+    def move(self) -> None:
         """Make the next version."""
-        self._versions[strategy_id] = self.version(strategy_id) + 1
+        self.version += 1
 
     def add_plan(self, stored: StoredRun) -> None:
         """Take in the orders of a run that has its plan now."""
@@ -74,7 +71,7 @@ class MemoryBooks:
         ]
         days.sort(key=lambda order: order.client_order_id)
         booked.sort(key=lambda order: order.intent.client_order_id)
-        return StrategyBook(self.version(strategy_id), tuple(days), tuple(booked))
+        return StrategyBook(self.version, tuple(days), tuple(booked))
 
     def open_orders(self) -> Iterator[tuple[StoredRun, OrderIntent, Order]]:
         """Go through all orders that may still change the account."""

@@ -102,10 +102,9 @@ class MemoryRunRepository:
         stored = self._require_lease(lease)
         if stored.record is None:
             if record.book_version is not None:
-                strategy_id = stored.run.strategy_id
-                if self._books.version(strategy_id) != record.book_version:
+                if self._books.version != record.book_version:
                     return PlanCommit((), is_stale=True)
-                self._books.move(strategy_id)
+                self._books.move()
             self._runs.add_plan(stored, record)
             self._books.add_plan(stored)
         elif stored.record != record:

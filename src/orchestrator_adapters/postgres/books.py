@@ -29,7 +29,7 @@ _COLUMNS: Final = """
            m.filled_qty, m.filled_avg_price, m.message, m.sizing_price
 """
 
-_VERSION: Final = "SELECT version FROM strategy_books WHERE strategy_id = %s"
+_VERSION: Final = "SELECT version FROM account_book"
 
 _DAY: Final = f"""{_COLUMNS}, coalesce(r.max_position_size, r.capital) AS cap
     FROM orchestration_runs r JOIN signal_order_mappings m ON m.run_id = r.run_id
@@ -112,7 +112,7 @@ async def read_book(
 
     async def work(session: Session) -> StrategyBook:
         versions, days, unsettled, live = await session.fetch_each(
-            (_VERSION, (strategy_id,)),
+            (_VERSION, ()),
             (_DAY, (strategy_id, as_of_date)),
             (_UNSETTLED, (_OPEN,)),
             (_LIVE, ()),

@@ -55,22 +55,19 @@ SELECT_COMPLETED = (
 )
 
 
-def move_book(connection: sqlite3.Connection, strategy_id: StrategyId, expected: int) -> bool:
-    """Make the next version of a book if it still has the one expected; say whether it had."""
-    if _version(connection, strategy_id) != expected:
+def move_book(connection: sqlite3.Connection, expected: int) -> bool:
+    """Make the next version if the book still has the one expected; say whether it had."""
+    if _version(connection) != expected:
         return False
     connection.execute(
-        "INSERT INTO strategy_books (strategy_id, version) VALUES (?, 1)"
-        " ON CONFLICT (strategy_id) DO UPDATE SET version = version + 1",
-        (strategy_id,),
+        "INSERT INTO account_book (singleton, version) VALUES (1, 1)"
+        " ON CONFLICT (singleton) DO UPDATE SET version = version + 1"
     )
     return True
 
 
-def _version(connection: sqlite3.Connection, strategy_id: StrategyId) -> int:
-    row = connection.execute(
-        "SELECT version FROM strategy_books WHERE strategy_id = ?", (strategy_id,)
-    ).fetchone()
+def _version(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT version FROM account_book").fetchone()
     return 0 if row is None else int(row["version"])
 
 
@@ -78,7 +75,7 @@ def read_book(
     connection: sqlite3.Connection, strategy_id: StrategyId, as_of_date: date
 ) -> StrategyBook:
     """Return the strategy's book for one date; see `RunRepository.read_book`."""
-    version = _version(connection, strategy_id)
+    version = _version(connection)
     days = connection.execute(SELECT_DAY, (strategy_id, as_of_date.isoformat())).fetchall()
     booked = [
         booked_order_of_row(row)

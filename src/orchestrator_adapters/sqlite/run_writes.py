@@ -46,7 +46,7 @@ from orchestrator_core.commits import (
     WaveClaim,
 )
 from orchestrator_core.errors import Conflict, IllegalTransition
-from orchestrator_core.identifiers import RunId, StrategyId
+from orchestrator_core.identifiers import RunId
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.orders import Settlement
 from orchestrator_core.record import canonical_json
@@ -122,7 +122,7 @@ def commit_plan(
     run = _find_run(connection, lease.run_id)
     digest = None if run is None else run["snapshot_hash"]
     if digest is None:
-        if run is not None and not _may_stand(connection, run, record):
+        if run is not None and not _may_stand(connection, record):
             return PlanCommit((), is_stale=True)
         _update_run(connection, lease.run_id, plan_values(record, encoded), now)
         insert_orders(connection, lease.run_id, record, now)
@@ -133,10 +133,10 @@ def commit_plan(
     return PlanCommit(orders_of(connection, lease.run_id), answer)
 
 
-def _may_stand(connection: sqlite3.Connection, run: sqlite3.Row, record: PlanRecord) -> bool:
+def _may_stand(connection: sqlite3.Connection, record: PlanRecord) -> bool:
     """Move the book that a plan depends on; say whether it was as the plan was made from."""
     version = record.book_version
-    return version is None or move_book(connection, StrategyId(run["strategy_id"]), version)
+    return version is None or move_book(connection, version)
 
 
 def commit_wave(

@@ -62,10 +62,10 @@ class RunRepository(Protocol):
         An order whose id another run's row holds is stored ADOPTED. A claim obeys the rules of
         `commit_wave`; the plan is committed whatever becomes of the claim.
 
-        A record that names a book's version is committed only while the book of the run's strategy
-        has it, and makes the next version in the same commit; else nothing is stored, and the
-        answer is stale. Commits that name one wait for each other. A plan that is stored already is
-        never stale.
+        A record that names a book's version is committed only while the run database has it, and
+        makes the next version, for every strategy, in the same commit; else nothing is stored, and
+        the answer is stale. Commits that name one wait for each other, whatever their strategies. A
+        plan that is stored already is never stale.
         """
         ...
 

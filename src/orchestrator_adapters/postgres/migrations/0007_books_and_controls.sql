@@ -1,4 +1,4 @@
--- What plans depend on beside their signals and prices: the strategy's book, what an operator set,
+-- What plans depend on beside their signals and prices: the account's book, what an operator set,
 -- and what earlier orders were sized with.
 
 -- Account currency per share, and what each strategy put into a netted signal.
@@ -6,9 +6,9 @@ ALTER TABLE signal_order_mappings
     ADD COLUMN sizing_price NUMERIC,
     ADD COLUMN contributions JSONB;
 
--- How many plans of the strategy depended on its book.
-CREATE TABLE strategy_books (
-    strategy_id TEXT PRIMARY KEY,
+-- How many plans depended on the book: of every strategy, since they trade one account.
+CREATE TABLE account_book (
+    singleton SMALLINT PRIMARY KEY DEFAULT 1 CHECK (singleton = 1),
     version BIGINT NOT NULL
 );
 
@@ -72,7 +72,6 @@ CREATE FUNCTION orchestrator_commit_plan(
 LANGUAGE plpgsql AS $$
 DECLARE
     v_stored_hash TEXT;
-    v_strategy_id TEXT;
     v_may_claim BOOLEAN := false;
     v_placed INTEGER := 0;
     v_count INTEGER;
@@ -80,7 +79,7 @@ BEGIN
     o_halted := false;
     o_claimed := '{}';
     o_has_adopted := false;
-    SELECT snapshot_hash, strategy_id INTO v_stored_hash, v_strategy_id
+    SELECT snapshot_hash INTO v_stored_hash
     FROM orchestration_runs
     WHERE run_id = p_run_id AND lease_epoch = p_lease_epoch AND lease_expires_at IS NOT NULL
     FOR UPDATE;
@@ -99,13 +98,11 @@ BEGIN
         RETURN;
     END IF;
     IF p_book_version IS NOT NULL THEN
-        -- Commits that depend on one book wait for each other here.
+        -- Commits that depend on the book wait for each other here, whosever they are.
         IF p_book_version = 0 THEN
-            INSERT INTO strategy_books (strategy_id, version) VALUES (v_strategy_id, 1)
-            ON CONFLICT DO NOTHING;
+            INSERT INTO account_book (version) VALUES (1) ON CONFLICT DO NOTHING;
         ELSE
-            UPDATE strategy_books SET version = version + 1
-            WHERE strategy_id = v_strategy_id AND version = p_book_version;
+            UPDATE account_book SET version = version + 1 WHERE version = p_book_version;
         END IF;
         IF NOT FOUND THEN
             o_verdict := 'stale';

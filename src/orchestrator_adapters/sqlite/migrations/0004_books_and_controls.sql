@@ -5,11 +5,11 @@ CREATE INDEX signal_order_mappings_last_accepted ON signal_order_mappings (symbo
     WHERE state = 'accepted';
 CREATE INDEX orchestration_runs_of_day ON orchestration_runs (strategy_id, as_of_date);
 
--- How many plans of the strategy depended on its book.
-CREATE TABLE strategy_books (
-    strategy_id TEXT PRIMARY KEY,
+-- How many plans depended on the book: of every strategy, since they trade one account.
+CREATE TABLE account_book (
+    singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
     version INTEGER NOT NULL
-) WITHOUT ROWID;
+);
 
 -- What operators did for a strategy; never rewritten. The latest is the one with the greatest id: whoever
 -- records it tells the time by a clock of his own.
