@@ -77,8 +77,8 @@ def test_it_shows_the_whole_story_every_time(
     runs = re.findall(r"^run [0-9a-f-]{36}: (\w+),", output, re.MULTILINE)
     assert runs == ["completed", "completed"]
     assert re.findall(r"^12 signals, .*$", output, re.MULTILINE) == [
-        "12 signals, 10 orders accepted",
-        "12 signals, 10 orders accepted, 10 ordered before",
+        "12 signals, 10 orders accepted, 2 skipped",
+        "12 signals, 10 orders accepted, 10 ordered before, 2 skipped",
     ]
     lines = output.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("symbol"))

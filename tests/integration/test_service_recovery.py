@@ -184,7 +184,7 @@ def test_an_order_that_nothing_settles_is_closed_by_command(
 
     close = ["orders", "resolve", id_, "--operator", "ann", "--evidence", "statement of today"]
     assert main([*close, "--as", "not_placed"]) == ExitCode.DONE
-    assert main([*close, "--as", "not_placed"]) == ExitCode.USAGE
+    assert main([*close, "--as", "not_placed"]) == ExitCode.FAILED
     assert "no open order has this id" in capsys.readouterr().err
     ended = service.get(f"{RUNS}/{run['run_id']}").json()
     assert (ended["status"], ended["num_orders_open"]) == ("failed", 0)
