@@ -210,17 +210,21 @@ def test_without_the_account_nothing_is_sent(floor: Floor) -> None:
 
 def test_reduce_only_mode_denies_growth_from_the_moment_it_is_on(floor: Floor) -> None:
     floor.broker.hold("MSFT", -30)
-    service = floor.start(MAX_IN_FLIGHT_ORDERS="1")
+    service = floor.start(MAX_IN_FLIGHT_ORDERS="1", KILL_SWITCH_DRAIN_SECONDS="0.2")
     floor.broker.door.clear()
     asked = floor.pool.submit(service.run, *SYMBOLS)
     assert floor.broker.arrived.wait(20)
     turned_on = service.post(REDUCE_ONLY, {**SAID, "on": True})
     assert (turned_on.status_code, turned_on.json()["reduce_only_by"]) == (200, ["operator"])
+    # What the gateway has been given cannot be called back.
+    assert (turned_on.json()["drained"], turned_on.json()["in_flight"]) == (False, 1)
     floor.broker.door.set()
     under_way = asked.result(20).json()
     states = Counter(mapping["order_state"] for mapping in under_way["mappings"])
     assert states == {"accepted": 1, "halted": 2}
     assert len(floor.broker.orders) == 1
+    again = service.post(REDUCE_ONLY, {**SAID, "on": True}).json()
+    assert (again["drained"], again["in_flight"]) == (True, 0)
 
     floor.want(TSLA=0.1, MSFT=0.03)
     after = service.run("TSLA", "MSFT", rebalance_key="after").json()
