@@ -30,13 +30,18 @@ class DaskCluster:
         options = ["--no-nanny", "--no-dashboard", "--nthreads", "1", "--death-timeout", "30"]
         return self._start("worker", self.address, *options)
 
+    def kill_scheduler(self) -> None:
+        """End the scheduler as a power cut would."""
+        self._processes[0].kill()
+        self._processes[0].wait()
+
     def _start(self, kind: str, *arguments: str) -> subprocess.Popen[bytes]:
         output = (self._directory / f"{kind}-{len(self._processes)}.log").open("wb")
         with output:
             process = subprocess.Popen(
                 [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments],
                 cwd=self._directory,
-                env={"PYTHONPATH": str(ROOT), "HOME": str(self._directory)},
+                env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "HOME": str(self._directory)},
                 stdout=output,
                 stderr=output,
             )

@@ -153,6 +153,12 @@ def test_a_line_cut_short_at_any_place_costs_its_cell_alone(journal_path: Path) 
             assert set(journal.done) == set(numbers(2))
             journal.append(Outcome(numbers(3)[2], {"square": "2"}))
         assert journal_path.read_bytes() == whole
+    # What comes after is shorter than what was cut.
+    journal_path.write_bytes(whole[:-1])
+    with open_journal(journal_path, "inputs") as journal:
+        journal.append(Outcome((("n", "1"),)))
+    with open_journal(journal_path, "inputs") as journal:
+        assert set(journal.done) == {*numbers(2), (("n", "1"),)}
     journal_path.write_bytes(whole[:10])
     with open_journal(journal_path, "inputs") as journal:
         assert journal.done == {}

@@ -77,6 +77,39 @@ def test_every_worker_killed_is_survived_once_another_joins(
     assert all(outcome.error is None for outcome in outcomes)
 
 
+def test_a_cell_that_kills_every_worker_of_a_cluster_is_given_up(
+    cluster: DaskCluster, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    coming = run_on_cluster(CountedWork(log, fatal=0), numbers(3), scheduler=cluster.address)
+    for _ in range(3):
+        cluster.add_worker()
+    outcomes = {outcome.cell: outcome for outcome in coming}
+    fatal, *others = (outcomes[cell] for cell in numbers(3))
+    assert fatal.is_lost
+    assert [outcome.error for outcome in others] == [None, None]
+
+
+def test_a_scheduler_that_is_lost_ends_the_sweep_with_what_is_known_kept(
+    cluster: DaskCluster, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    work = CountedWork(tmp_path / "log", gate, gated_from=3)
+    with open_journal(tmp_path / "journal", "inputs") as journal:
+        compute = partial(run_on_cluster, work, scheduler=cluster.address, connect_seconds=1)
+
+        def lose(_steps: int) -> None:
+            if len(journal.done) == 3:
+                cluster.kill_scheduler()
+
+        with pytest.raises(ClusterUnavailable):
+            sweep(numbers(6), compute, journal, progress=lose)
+        assert set(journal.done) == set(numbers(3))
+        gate.touch()
+        outcomes = sweep(numbers(6), partial(run_on_processes, work, processes=2), journal)
+    assert [outcome.error for outcome in outcomes] == [None] * 6
+
+
 def test_a_scheduler_that_is_not_there_is_told(free_address: str, tmp_path: Path) -> None:
     with pytest.raises(ClusterUnavailable, match=free_address):
         list(

@@ -5,16 +5,20 @@ scattered would be gone with the workers that hold them. Dask gives the cells of
 others by itself.
 """
 
+from asyncio import CancelledError
 from collections.abc import Iterator, Sequence
-from typing import Any
+from queue import Empty, Queue
 from uuid import uuid4
 
 from attrs import frozen
-from distributed import Client, Future, KilledWorker, Worker, WorkerPlugin, as_completed, get_worker
+from distributed import Client, Future, KilledWorker, Worker, WorkerPlugin, get_worker
 
 from orchestrator_entrypoints.sweeps.cells import Cell, Outcome, Work, evaluate
 from orchestrator_entrypoints.sweeps.code import code_digest
 from orchestrator_entrypoints.sweeps.processes import lost_outcome
+
+# How often a cluster that says nothing is looked at.
+LOOK_SECONDS = 1.0
 
 
 class ClusterUnavailable(ConnectionError):
@@ -26,16 +30,19 @@ class WorkPlugin(WorkerPlugin):
 
     Attributes:
         code: What stands for the library's sources; a worker with others refuses the work.
+        is_ready: Whether the worker that this stands on computes what the sweep means.
     """
 
     def __init__(self, work: Work) -> None:
         # Another sweep of the same work must not take it away when it ends.
         self.work, self.code, self.name = work, code_digest(), f"orchestrator-sweep-{uuid4()}"
+        self.is_ready = False
 
     def setup(self, worker: Worker) -> None:  # noqa: ARG002 - as Dask calls it
         """Refuse a worker of another version: its figures might differ."""
         if self.code != code_digest():
             raise RuntimeError("its orchestrator is of another version than the sweep's")
+        self.is_ready = True
 
 
 @frozen
@@ -45,8 +52,12 @@ class _Computation:
     plugin: str
 
     def __call__(self, cell: Cell) -> Outcome:
-        plugins: dict[str, Any] = get_worker().plugins
-        return evaluate(plugins[self.plugin].work, cell)
+        worker = get_worker()
+        plugin = worker.plugins.get(self.plugin)
+        # One that joins late is given cells whether its plugin could be set up or not.
+        if not (isinstance(plugin, WorkPlugin) and plugin.is_ready):
+            raise RuntimeError(f"the worker at {worker.address} could not take the work")
+        return evaluate(plugin.work, cell)
 
 
 def run_on_cluster(
@@ -69,7 +80,8 @@ def run_on_cluster(
         try:
             yield from _computed(client, plugin.name, cells)
         finally:
-            client.unregister_worker_plugin(plugin.name)
+            if client.status == "running":
+                client.unregister_worker_plugin(plugin.name)
 
 
 def _connected(scheduler: str, seconds: float) -> Client:
@@ -93,17 +105,36 @@ def _install(client: Client, plugin: WorkPlugin, seconds: float) -> None:
 
 
 def _computed(client: Client, plugin: str, cells: Sequence[Cell]) -> Iterator[Outcome]:
-    futures: dict[Future[Outcome], Cell] = {
+    done: Queue[Future[Outcome]] = Queue()
+    waiting: dict[Future[Outcome], Cell] = {
         client.submit(_Computation(plugin), cell, key=f"{plugin}-{place}", pure=False): cell
         for place, cell in enumerate(cells)
     }
-    done = as_completed(list(futures), loop=client.loop)  # type: ignore[no-untyped-call]
-    for future in done:
-        cell = futures.pop(future)
-        error = future.exception()
-        if error is None:
-            yield future.result()
-        elif isinstance(error, KilledWorker):
-            yield lost_outcome(cell)
-        else:
-            raise ClusterUnavailable(f"the cluster gave a cell up: {error}")
+    for future in waiting:
+        future.add_done_callback(done.put)  # type: ignore[no-untyped-call]
+    while waiting:
+        _require_running(client)
+        try:
+            future = done.get(timeout=LOOK_SECONDS)
+        except Empty:
+            continue
+        yield _outcome_of(client, future, waiting.pop(future))
+
+
+def _outcome_of(client: Client, future: "Future[Outcome]", cell: Cell) -> Outcome:
+    while True:
+        _require_running(client)
+        try:
+            return future.result(timeout=LOOK_SECONDS)
+        except TimeoutError:
+            continue  # the worker that held it may have died: it is computed again
+        except KilledWorker:
+            return lost_outcome(cell)
+        except (Exception, CancelledError) as error:
+            raise ClusterUnavailable(f"the cluster gave a cell up: {error}") from error
+
+
+def _require_running(client: Client) -> None:
+    # Dask waits for a scheduler that is gone, and for good if it comes back knowing nothing.
+    if client.status != "running":
+        raise ClusterUnavailable("the scheduler was lost")
