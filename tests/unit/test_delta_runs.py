@@ -410,7 +410,8 @@ def test_reduce_only_mode_lets_only_reductions_go_until_it_is_turned_off() -> No
 def test_reduce_only_mode_stops_a_run_under_way() -> None:
     world, _ = a_world({"A": 0.1, "B": 0.1}, is_delta=False)
     world.policy = evolve(world.policy, max_in_flight_orders=1)
-    world.sink.before = lambda: turn(world, ControlEventKind.REDUCE_ONLY_ON)
+    answers: list[ControlAnswer] = []
+    world.sink.before = lambda: answers.append(turn(world, ControlEventKind.REDUCE_ONLY_ON))
     run = world.run()
     assert [order.state.value for order in run.orders or ()] == ["accepted", "halted"]
     # Trading itself goes on.
