@@ -101,7 +101,7 @@ class PlanRecord:
     """The plan and everything it was derived from, as committed in one transaction.
 
     Attributes:
-        book_version: Version of the strategy's book that the plan was made from; None where the
+        book_version: Version of the account's book that the plan was made from; None where the
             plan does not depend on it.
     """
 

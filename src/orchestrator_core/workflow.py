@@ -108,7 +108,7 @@ async def _send_plan(observer: Observer, holder: RunHolder) -> OrderPlan:
         plan = plan_orders(snapshot, snapshot.policy)
         if await WaveSender(holder).send(PlanRecord(snapshot, plan, version)):
             return plan
-    reason = f"other runs of the strategy were faster, {MAX_DECISIONS} times in a row"
+    reason = f"other runs on the account were faster, {MAX_DECISIONS} times in a row"
     raise RunFailedError(RunFailure(FailureKind.BOOK_MOVED, reason))
 
 
