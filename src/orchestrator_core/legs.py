@@ -5,7 +5,7 @@ take both for one. Only the gateway's own word that the first leg is filled whol
 go; whatever else it says, or does not say in time, gives it up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import define, field
 
@@ -40,12 +40,15 @@ class SecondLegs:
         """
         clock, policy = self.holder.ports.clock, self.holder.policy
         until = self._until.setdefault(waiting[0].side, clock.monotonic() + policy.leg_wait_seconds)
-        hopeless = [(intent, why) for intent in waiting if (why := self._obstacle(intent))]
+        firsts = self._first_legs()
+        hopeless = [
+            (intent, why) for intent in waiting if (why := _obstacle(firsts.get(intent.symbol)))
+        ]
         given_up = {intent.client_order_id for intent, _ in hopeless}
         hopeful = [intent for intent in waiting if intent.client_order_id not in given_up]
         if not hopeful:
             return hopeless
-        hopeless += await self._ask(hopeful)
+        hopeless += await self._ask(hopeful, firsts)
         if hopeless or any(intent.symbol in self._filled for intent in hopeful):
             return hopeless
         if clock.monotonic() >= until:
@@ -54,31 +57,20 @@ class SecondLegs:
         await clock.sleep(LEG_POLL_SECONDS)
         return []
 
-    def _first_leg(self, intent: OrderIntent) -> Order | None:
-        return next(
-            (
-                order
-                for order in self.holder.book.orders.values()
-                if order.intent is not None
-                and order.intent.symbol == intent.symbol
-                and order.intent.leg == 0
-            ),
-            None,
-        )
+    def _first_legs(self) -> dict[Symbol, Order]:
+        """Return the first legs as they stand now."""
+        return {
+            order.intent.symbol: order
+            for order in self.holder.book.orders.values()
+            if order.intent is not None and order.intent.leg == 0
+        }
 
-    def _obstacle(self, intent: OrderIntent) -> str | None:
-        """Say why the first leg will not fill for this run, or return None."""
-        first = self._first_leg(intent)
-        if first is None or first.owner is not None:
-            return "its first leg is another run's order"
-        if first.state is not OrderState.ACCEPTED:
-            return f"its first leg is {first.state}"
-        return None
-
-    async def _ask(self, hopeful: Sequence[OrderIntent]) -> list[tuple[OrderIntent, str]]:
+    async def _ask(
+        self, hopeful: Sequence[OrderIntent], firsts: Mapping[Symbol, Order]
+    ) -> list[tuple[OrderIntent, str]]:
         asked = []
         for second in hopeful:
-            stored = self._first_leg(second)
+            stored = firsts.get(second.symbol)
             if stored is None or stored.intent is None:
                 continue
             if not self._note(stored.intent, stored.report):
@@ -103,3 +95,12 @@ class SecondLegs:
             return False
         self._filled.add(first.symbol)
         return True
+
+
+def _obstacle(first: Order | None) -> str | None:
+    """Say why a first leg will not fill for this run, or return None."""
+    if first is None or first.owner is not None:
+        return "its first leg is another run's order"
+    if first.state is not OrderState.ACCEPTED:
+        return f"its first leg is {first.state}"
+    return None
