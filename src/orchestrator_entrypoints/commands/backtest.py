@@ -3,7 +3,7 @@
 import argparse
 
 from orchestrator_entrypoints.backtests.faithful import backtest as go_through
-from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_inputs, read_policy
+from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_history, read_policy
 from orchestrator_entrypoints.commands.backtest_outputs import missing_told, outputs_of
 from orchestrator_entrypoints.commands.backtest_recorded import backtest_recorded
 from orchestrator_entrypoints.commands.console import Console
@@ -21,17 +21,17 @@ def backtest(arguments: argparse.Namespace, console: Console) -> int:
         return backtest_recorded(arguments, outputs, console)
     _refuse_alone(arguments, "strategy", "data")
     with missing_told():
-        inputs = read_inputs(arguments)
+        history = read_history(arguments)
     policy = read_policy(arguments)
-    fills = read_fills(arguments, has_opens=inputs.opens is not None)
+    fills = read_fills(arguments, has_opens=history.opens is not None)
     with (
-        inputs.located(),
-        console.progress(f"{inputs.description}: days", total=len(inputs.days)) as advance,
+        history.located(),
+        console.progress(f"{history.description}: days", total=len(history.days)) as advance,
     ):
         result = go_through(
-            inputs.signals,
-            inputs.closes,
-            opens=inputs.opens,
+            history.signals,
+            history.closes,
+            opens=history.opens,
             policy=policy,
             fills=fills,
             progress=lambda _done, _of: advance(1),
@@ -39,7 +39,7 @@ def backtest(arguments: argparse.Namespace, console: Console) -> int:
     with console.working("writing"):
         paths = outputs.write(
             {"days": result.table(), "orders": result.orders_table()},
-            lambda: backtest_page(result, title="Backtest", source=inputs.description),
+            lambda: backtest_page(result, title="Backtest", source=history.description),
         )
     console.pairs(summary_lines(result.summary()))
     for note in result.notes:

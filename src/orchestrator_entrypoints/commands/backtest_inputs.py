@@ -35,7 +35,7 @@ CAP = "20000"
 
 
 @frozen
-class Inputs:
+class History:
     """History to go over.
 
     Attributes:
@@ -93,7 +93,7 @@ class Inputs:
         return str(error)
 
 
-def read_inputs(arguments: argparse.Namespace) -> Inputs:
+def read_history(arguments: argparse.Namespace) -> History:
     """Return the history that was asked for.
 
     Raises:
@@ -103,13 +103,13 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
     """
     if arguments.signals is None and arguments.prices is None:
         signals, closes = bundled_rows()
-        return Inputs(signals, closes, None, DESCRIPTION)
+        return History(signals, closes, None, DESCRIPTION)
     if arguments.signals is None or arguments.prices is None:
         raise CommandFailure("--signals and --prices go together", ExitCode.USAGE)
     signal_file = read_series(Path(arguments.signals), WEIGHTS)
     price_file = read_series(Path(arguments.prices), CLOSES, OPENS)
     opens = price_file.others
-    return Inputs(
+    return History(
         _rows(signal_file.cells),
         _rows(price_file.cells),
         _rows(opens) if opens else None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
-from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_inputs, read_policy
+from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_history, read_policy
 from orchestrator_entrypoints.commands.backtest_outputs import (
     Outputs,
     missing_told,
@@ -53,20 +53,20 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
         outputs = outputs_of(arguments)
         policy = read_policy(arguments)
         plan = _plan(arguments, policy)
-        inputs = read_inputs(arguments)
-    fills = read_fills(arguments, has_opens=inputs.opens is not None)
-    work = Backtesting(inputs.signals, inputs.closes, inputs.opens, policy, fills)
+        history = read_history(arguments)
+    fills = read_fills(arguments, has_opens=history.opens is not None)
+    work = Backtesting(history.signals, history.closes, history.opens, policy, fills)
     # Data that no backtest can be made of are told before any worker has them.
-    with inputs.located():
+    with history.located():
         work.check()
     outcomes = _outcomes(
         plan,
         _compute(arguments, work),
         outputs.path_of(".jsonl"),
-        inputs.digest(policy, fills),
+        history.digest(policy, fills),
         console,
     )
-    return _leave(plan, outcomes, outputs, inputs.description, console)
+    return _leave(plan, outcomes, outputs, history.description, console)
 
 
 def _plan(arguments: argparse.Namespace, policy: BacktestPolicy) -> _Plan:
