@@ -112,6 +112,14 @@ def test_a_plot_of_days_is_one_that_plotly_knows_and_holds_their_figures() -> No
     assert found["REDUCE_ONLY"] == [0, 1]
 
 
+def test_panels_of_zeros_begin_at_zero() -> None:
+    layout = plot_days((a_day(1), a_day(2)))["layout"]
+    axes = [axis for name, axis in layout.items() if name.startswith("yaxis")]
+    ranges = [axis["range"] for axis in axes if "range" in axis]
+    assert ranges == [[-0.01, 0], [0, 1], [0, 1], [0, 1], [0, 1], [0, 1]]
+    go.Figure(layout=layout)
+
+
 def test_denials_of_many_codes_are_drawn_to_the_last() -> None:
     codes = {f"CODE_{n:02d}": n for n in range(1, 15)}
     drawn = go.Figure(plot_days((a_day(1, denials=codes),)))

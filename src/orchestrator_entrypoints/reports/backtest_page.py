@@ -79,7 +79,7 @@ def _drawdown(days: tuple[Day, ...]) -> Panel:
         "Drawdown, of the highest equity so far",
         [line("drawdown", below, RED, fill="tozeroy", fillcolor="rgba(213,94,0,0.25)")],
         is_share=True,
-        holds=(0, -0.01),
+        holds=(0,),
     )
 
 
@@ -92,18 +92,18 @@ def _exposure(days: tuple[Day, ...]) -> Panel:
             _line(days, "short", ORANGE, lambda day: -day.short),
             _line(days, "net", GREEN, lambda day: day.net),
         ],
-        holds=(0, 1),
+        holds=(0,),
     )
 
 
 def _turnover(days: tuple[Day, ...]) -> Panel:
     traded = [float(day.turnover) for day in days]
-    return Panel("Turnover, account currency", [bars("turnover", traded, SKY)], holds=(0, 1))
+    return Panel("Turnover, account currency", [bars("turnover", traded, SKY)], holds=(0,))
 
 
 def _costs(days: tuple[Day, ...]) -> Panel:
     so_far = [float(total) for total in accumulate(day.costs for day in days)]
-    return Panel("Costs so far, account currency", [line("costs", so_far, RED)], holds=(0, 1))
+    return Panel("Costs so far, account currency", [line("costs", so_far, RED)], holds=(0,))
 
 
 def _leftover(days: tuple[Day, ...]) -> Panel:
@@ -112,7 +112,7 @@ def _leftover(days: tuple[Day, ...]) -> Panel:
     return Panel(
         "Leftover of the cash that weights asked for, account currency",
         [{**trace, "connectgaps": True}],
-        holds=(0, 1),
+        holds=(0,),
     )
 
 
@@ -132,7 +132,7 @@ def _denials(days: tuple[Day, ...]) -> Panel:
     return Panel(
         "Orders denied, by code" + ("" if codes else ": none"),
         traces,
-        holds=(0, 1),
+        holds=(0,),
         step=max(1, ceil(most / MOST_TICKS)),
     )
 

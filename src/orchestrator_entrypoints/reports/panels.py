@@ -37,7 +37,7 @@ class Panel:
         title: With its unit.
         traces: Plotly's, less the axes and x.
         is_share: Whether values are fractions, shown in percent.
-        holds: Values that the axis always reaches to.
+        holds: Values that the axis reaches to at least.
         step: Between the axis's ticks; None leaves it to the plot.
     """
 
@@ -46,6 +46,11 @@ class Panel:
     is_share: bool = False
     holds: tuple[float, ...] = ()
     step: int | None = None
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether no value is other than zero."""
+        return not any(value for trace in self.traces for value in trace["y"])
 
 
 def stack(panels: Sequence[Panel], days: Sequence[str]) -> Plot:
@@ -126,6 +131,8 @@ def _y_axis(panel: Panel, bottom: float, top: float) -> dict[str, Any]:
         "tickformat": ".1%" if panel.is_share else ",~f",
         **({"autorangeoptions": {"include": panel.holds}} if panel.holds else {}),
         **({} if panel.step is None else {"dtick": panel.step}),
+        # Left to itself, an axis of nothing but zeros reaches as far below as above.
+        **({"range": [-0.01, 0] if panel.is_share else [0, 1]} if panel.is_flat else {}),
         "hoverformat": ".2%" if panel.is_share else ",.2f" if panel.step is None else ",.0f",
         "nticks": 6,
     }
