@@ -21,7 +21,7 @@ from orchestrator_entrypoints.commands.edge import CommandFailure, describe_os_e
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.limit_words import pairs
 from orchestrator_entrypoints.commands.series_files import CLOSES, read_series
-from orchestrator_entrypoints.commands.stored import read_all, selection_of, with_runs
+from orchestrator_entrypoints.reports.extras import require_extra
 from orchestrator_entrypoints.reports.recorded_page import (
     COLUMNS,
     cells_of,
@@ -113,6 +113,19 @@ def _records(arguments: argparse.Namespace) -> list[StoredRecord]:
             if getattr(arguments, name) is not None:
                 raise CommandFailure(f"--{name} does not go with --from-runs", ExitCode.USAGE)
         return _read_file(Path(arguments.from_runs))
+    return _read_store(arguments)
+
+
+def _read_store(arguments: argparse.Namespace) -> list[StoredRecord]:
+    with missing_told():
+        require_extra("prometheus_client", "service", why="--since")
+    # A backtest of files needs nothing of a service's.
+    from orchestrator_entrypoints.commands.stored import (  # noqa: PLC0415
+        read_all,
+        selection_of,
+        with_runs,
+    )
+
     matching = selection_of(arguments)
 
     async def work(runs: RunRepository) -> list[StoredRecord]:
