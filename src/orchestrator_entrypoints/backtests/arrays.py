@@ -18,13 +18,17 @@ from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.limits import DenialCode
 from orchestrator_core.model import OrderIntent, Side, SignalBatch
-from orchestrator_core.money import WIDE, ZERO, add_all, multiply
+from orchestrator_core.money import MAX_MONEY, WIDE, ZERO, add_all, multiply
 from orchestrator_core.plans import PlanningPolicy
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.sizing import SizingMode, SizingPolicy, SizingRules
 from orchestrator_entrypoints.backtests.account import Account
 from orchestrator_entrypoints.backtests.columnar import ColumnarSizing, size_columns
-from orchestrator_entrypoints.backtests.columnar_cells import BatchFault, require_columnar
+from orchestrator_entrypoints.backtests.columnar_cells import (
+    BatchFault,
+    NotColumnar,
+    require_columnar,
+)
 from orchestrator_entrypoints.backtests.engines import Decided
 from orchestrator_entrypoints.backtests.fills import FillModel
 from orchestrator_entrypoints.backtests.inputs import Inputs
@@ -102,6 +106,8 @@ class Arrays:
         return Decided(figures, tuple(fills))
 
     def _size(self, batch: SignalBatch, request: RunRequest, market: Market) -> ColumnarSizing:
+        if request.capital > MAX_MONEY:
+            raise NotColumnar(f"a capital beyond {MAX_MONEY:f}")
         closes = market.closes
         symbols = [signal.symbol for signal in batch.signals]
         sizing = SizingPolicy(request.capital, request.max_position_size, self._sized_by)

@@ -183,6 +183,8 @@ class FillModel:
             )
             if (value := getattr(self, name))
         }
+        if self.rejection_rate or self.partial_rate:
+            words |= {"partial_share": f"{self.partial_share}", "seed": f"{self.seed}"}
         for fault in self.faults:
             words[f"fault {fault.day} {fault.symbol or 'all'}"] = fault.kind.value
         return words

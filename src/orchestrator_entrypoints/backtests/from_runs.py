@@ -5,6 +5,7 @@ stored snapshot is planned once more, with all else as it was, the account inclu
 have come of the period: its signals and prices are backtested under each policy, from cash alone.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -122,6 +123,14 @@ def backtest_from_runs(
         if changes.prices or changes.weights:
             raise InvalidRequest("policies", "prices and weights are what was recorded")
     last = {each.snapshot.batch.as_of_date: each.snapshot for _, each in derived}
+    several = sorted(
+        day.isoformat()
+        for day, count in Counter(each.snapshot.batch.as_of_date for _, each in derived).items()
+        if count > 1
+    )
+    if several:
+        days = ", ".join(several)
+        notes.append(f"of several runs of one date the last counts in the results: {days}")
     if len({_in_force(snapshot) for snapshot in last.values()}) > 1:
         notes.append("the policy changed meanwhile: results are under that of the first run")
     batches, given = _recorded(last) if prices is None else (_batches(last), prices)

@@ -22,6 +22,8 @@ from orchestrator_core.identifiers import Symbol
 from orchestrator_core.money import ZERO, add_all
 from orchestrator_entrypoints.backtests.kept_runs import KeptRun
 
+# A month: what less of a history comes to a year says nothing.
+LEAST_YEARS = 1 / 12
 TRADING_DAYS_A_YEAR = 252
 
 
@@ -234,9 +236,15 @@ def _cells_of(day: Day) -> Iterator[tuple[str, Any]]:
 
 
 def _annual(total: float, years: float) -> float:
-    if years <= 0:
+    """Return a return a year; the return itself where a history is too short to tell."""
+    if total <= -1:
+        return -1.0
+    if years < LEAST_YEARS:
         return total
-    return -1.0 if total <= -1 else (1 + total) ** (1 / years) - 1
+    try:
+        return float((1 + total) ** (1 / years)) - 1
+    except OverflowError:
+        return total
 
 
 def _volatility(equities: list[float]) -> float:
