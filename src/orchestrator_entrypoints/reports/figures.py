@@ -18,6 +18,7 @@ SHOWN = (
     Shown("costs", "costs"),
     Shown("orders", "orders"),
     Shown("denied", "denied orders"),
+    Shown("failed_runs", "failed runs"),
     Shown("mean_leftover", "mean leftover cash"),
 )
 
