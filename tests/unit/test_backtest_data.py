@@ -119,6 +119,13 @@ D0, D1 = DAYS
         ([(D0, "KO", "1,5")], "value", 0, "expected a finite number, got '1,5'"),
         ([(D0, "KO", True)], "value", 0, "expected a finite number, got 'True'"),
         ([(D0, "KO", None)], "value", 0, "expected a finite number, got 'None'"),
+        ([(D0, "KO", 1), (D1, "KO", Decimal("sNaN"))], "value", 1, "got 'sNaN'"),
+        ([(D0, "KO", "sNaN")], "value", 0, "got 'sNaN'"),
+        ([(D0, "KO", 10**400)], "value", 0, "got '1000"),
+        ([(D0, "KO", 10**5000)], "value", 0, "got an integer too large to write"),
+        ([(D0, "KO", Decimal("1e400"))], "value", 0, "got '1E+400'"),
+        ([(D0, ["KO"], 1)], "symbol", 0, "expected a symbol, got"),
+        ([(np.datetime64("NaT"), "KO", 1)], "date", 0, "expected a day"),
         ([(D0, "KO", Decimal("inf"))], "value", 0, "expected a finite number"),
         ([("02/01/2024", "KO", 1)], "date", 0, "expected a day such as 2024-01-31"),
         ([("2024-01-02T10:00", "KO", 1)], "date", 0, "expected a day"),
@@ -144,6 +151,17 @@ def test_a_malformed_table_says_where(given: Any, field: str, row: int | None, w
     assert (error.table, error.field, error.row) == ("prices", field, row)
     assert words in error.problem
     assert error.problem in str(error)
+
+
+def test_dates_of_pandas_that_are_none_and_columns_given_twice_are_named() -> None:
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(BacktestDataError, match="row 1, date: expected a day"):
+        read_table("prices", [(D0, "KO", 1), (pandas.NaT, "KO", 1)])
+    with pytest.raises(BacktestDataError, match="row 1, date: expected a day"):
+        read_table("prices", pandas.DataFrame({"date": [D0, pandas.NaT], "KO": [1.0, 1.0]}))
+    wide = pandas.DataFrame([[60.5, 40.0]], columns=["KO", "KO"], index=[D0])
+    with pytest.raises(BacktestDataError, match="expected each column once, got 'KO' twice"):
+        read_table("prices", wide)
 
 
 CLOSES = {day: {"KO": 60, "MO": 40} for day in (*DAYS, date(2024, 1, 5))}

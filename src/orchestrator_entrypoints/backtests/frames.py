@@ -8,6 +8,7 @@ symbol and the dates in a column `date` or in the index.
 In a wide form, None and nan stand for no value. In rows, a value that is none is a mistake.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isnan
 from typing import Any
@@ -111,6 +112,9 @@ def _of_matrix(matrix: Matrix) -> Iterator[Cell]:
 
 
 def _of_frame(frame: Any, names: Sequence[Any]) -> Iterator[Cell]:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise FormError(f"expected each column once, got {twice[0]!r} twice")
     lower = {str(name).lower(): name for name in names}
     if DATE in lower and SYMBOL in lower:
         others = [name for name in names if str(name).lower() not in {DATE, SYMBOL}]

@@ -95,7 +95,8 @@ def _by_date(
                 dates.append(day)
                 rows.append({})
                 places.append(cell.row)
-        symbol = symbols.get(cell.symbol) or _symbol(name, cell, symbols)
+        is_text = isinstance(cell.symbol, str)
+        symbol = (symbols.get(cell.symbol) if is_text else None) or _symbol(name, cell, symbols)
         if symbol in rows[-1]:
             problem = f"{symbol} is given twice on {dates[-1]}"
             raise BacktestDataError(name, "symbol", cell.row, problem)
@@ -174,9 +175,11 @@ def _date(name: str, cell: Cell) -> date:
             value = datetime.fromisoformat(value)
         except ValueError:
             value = None
+    if value != value:  # noqa: PLR0124 - pandas' NaT is a datetime that has no date
+        value = None
     if isinstance(value, datetime):
         value = value.date() if value.time() == time.min else None
-    if not isinstance(value, date) or value != value:  # noqa: PLR0124 - pandas' NaT is a date
+    if not isinstance(value, date):
         problem = f"expected a day such as 2024-01-31, got {str(cell.day)[:40]!r}"
         raise BacktestDataError(name, "date", cell.row, problem)
     return value
@@ -204,8 +207,23 @@ def _number(name: str, cell: Cell) -> Number:
         except InvalidOperation:
             value = None
     is_number = isinstance(value, float | int | Decimal) and not isinstance(value, bool)
-    if not is_number or not isfinite(value):
-        problem = f"{cell.symbol}: expected a finite number, got {str(cell.value)[:40]!r}"
+    if not is_number or not _is_finite(value):
+        problem = f"{cell.symbol}: expected a finite number, got {_shown(cell.value)}"
         raise BacktestDataError(name, "value", cell.row, problem)
     number: Number = value
     return number
+
+
+def _is_finite(number: Number) -> bool:
+    """Whether it is finite, as a float too: a weight is one."""
+    try:
+        return isfinite(number)
+    except (OverflowError, ValueError):  # an integer beyond a float; a signalling nan
+        return False
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(str(value)[:40])
+    except ValueError:  # an integer of more digits than Python writes
+        return "an integer too large to write"
