@@ -14,7 +14,7 @@ from orchestrator_core.errors import InvalidRequest
 from orchestrator_core.holdings import Holdings, OpenQty, Unsettled
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId, Symbol, TradingMode
 from orchestrator_core.limits import Limits
-from orchestrator_core.model import NoQuote, Reference, Side
+from orchestrator_core.model import NoQuote, Quote, Reference, Side
 from orchestrator_core.plans import Snapshot
 from orchestrator_core.replay import StoredRecord, UnreadableRecord, derive
 from orchestrator_core.what_if import Changes
@@ -195,3 +195,35 @@ def test_a_policy_that_changed_within_the_period_is_told_of() -> None:
     [outcome] = found.outcomes
     assert outcome.result is not None
     assert [run.status for run in outcome.result.runs] == ["completed"]
+
+
+def test_runs_of_one_date_are_merged_the_later_first_heard_by_symbol() -> None:
+    first = derive(a_record()).snapshot
+    (signal, other), (quote, _) = first.batch.signals, first.quotes
+    assert isinstance(quote, Quote)
+    later = evolve(
+        first,
+        batch=evolve(first.batch, signals=(evolve(signal, target_weight=0.3),), num_signals=1),
+        quotes=(evolve(quote, price=quote.price * 2),),
+    )
+    next_day = evolve(
+        first, batch=evolve(first.batch, as_of_date=first.batch.as_of_date + timedelta(days=1))
+    )
+    records = [
+        recorded(snapshot, RunId(UUID(int=at)))
+        for at, snapshot in enumerate((first, later, next_day), start=1)
+    ]
+    found = backtest_from_runs(records, {})
+    [note] = found.notes
+    assert note.endswith(f"merged on {first.batch.as_of_date}")
+    [outcome] = found.outcomes
+    assert len(outcome.runs) == 3
+    assert outcome.result is not None
+    [run] = outcome.result.runs
+    assert run.record is not None
+    made = derive(run.record).snapshot
+    weights = {each.symbol: each.target_weight for each in made.batch.signals}
+    assert weights == {signal.symbol: 0.3, other.symbol: other.target_weight}
+    prices = {each.symbol: each.price for each in made.quotes if isinstance(each, Quote)}
+    assert quote.symbol == signal.symbol
+    assert prices[quote.symbol] == quote.price * 2

@@ -5,7 +5,6 @@ stored snapshot is planned once more, with all else as it was, the account inclu
 have come of the period: its signals and prices are backtested under each policy, from cash alone.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -122,22 +121,17 @@ def backtest_from_runs(
     for changes in policies.values():
         if changes.prices or changes.weights:
             raise InvalidRequest("policies", "prices and weights are what was recorded")
-    last = {each.snapshot.batch.as_of_date: each.snapshot for _, each in derived}
-    several = sorted(
-        day.isoformat()
-        for day, count in Counter(each.snapshot.batch.as_of_date for _, each in derived).items()
-        if count > 1
-    )
+    merged, several = _by_date(each.snapshot for _, each in derived)
     if several:
-        days = ", ".join(several)
-        notes.append(f"of several runs of one date the last counts in the results: {days}")
-    if len({_in_force(snapshot) for snapshot in last.values()}) > 1:
+        dates = ", ".join(str(day) for day in several)
+        notes.append(f"several runs are results of one: signals and prices merged on {dates}")
+    if len({_in_force(each.snapshot) for _, each in derived}) > 1:
         notes.append("the policy changed meanwhile: results are under that of the first run")
-    batches, given = _recorded(last) if prices is None else (_batches(last), prices)
+    batches, given = _recorded(merged) if prices is None else (_batches(merged), prices)
     outcomes = []
     for name, changes in {AS_RECORDED: Changes(), **policies}.items():
         runs = tuple(_decide_again(run_id, each, changes) for run_id, each in derived)
-        policy = _policy_of(last[min(last)], changes)
+        policy = _policy_of(merged[min(merged)], changes)
         outcomes.append(_with_result(PolicyOutcome(name, runs), batches, given, policy, fills))
     return FromRuns(tuple(outcomes), tuple(notes))
 
@@ -154,6 +148,28 @@ def _derive_all(
             continue
         derived.append((record.run_id, derivation))
     return derived, notes
+
+
+def _by_date(snapshots: Iterable[Snapshot]) -> tuple[dict[date, Snapshot], list[date]]:
+    """Return one snapshot a date, and the dates that had several, merged."""
+    merged: dict[date, Snapshot] = {}
+    several: set[date] = set()
+    for snapshot in snapshots:
+        day = snapshot.batch.as_of_date
+        if day in merged:
+            several.add(day)
+            merged[day] = _merge(merged[day], snapshot)
+        else:
+            merged[day] = snapshot
+    return merged, sorted(several)
+
+
+def _merge(earlier: Snapshot, later: Snapshot) -> Snapshot:
+    """Return the earlier run with the signals and prices of both; of one symbol, the later's."""
+    named = {each.symbol: each for each in (*earlier.batch.signals, *later.batch.signals)}
+    signals = tuple(named.values())
+    batch = evolve(later.batch, signals=signals, num_signals=len(signals))
+    return evolve(earlier, batch=batch, quotes=(*earlier.quotes, *later.quotes))
 
 
 def _decide_again(run_id: RunId, derivation: Derivation, changes: Changes) -> Redecided:
@@ -173,19 +189,19 @@ def _rows_of(plan: OrderPlan) -> tuple[PlanRow, ...]:
     return tuple(PlanRow.of(order_of(decision)) for decision in plan.decisions)
 
 
-def _batches(last: Mapping[date, Snapshot]) -> list[SignalBatch]:
-    return [last[day].batch for day in sorted(last)]
+def _batches(merged: Mapping[date, Snapshot]) -> list[SignalBatch]:
+    return [merged[day].batch for day in sorted(merged)]
 
 
 def _recorded(
-    last: Mapping[date, Snapshot],
+    merged: Mapping[date, Snapshot],
 ) -> tuple[list[SignalBatch], dict[date, Mapping[Symbol, Decimal]]]:
     """Return the signals that had a price, and the prices; one stands until the next is seen."""
     known: dict[Symbol, Decimal] = {}
     batches = []
     prices: dict[date, Mapping[Symbol, Decimal]] = {}
-    for day in sorted(last):
-        snapshot = last[day]
+    for day in sorted(merged):
+        snapshot = merged[day]
         known |= {q.symbol: q.price for q in snapshot.quotes if isinstance(q, Quote)}
         prices[day] = dict(known)
         signals = tuple(each for each in snapshot.batch.signals if each.symbol in known)
