@@ -16,10 +16,11 @@ from orchestrator_core.limits import Limits, SessionRule
 from orchestrator_core.replay import Verdict, replay
 from orchestrator_core.sizing import SizingMode, SizingRules
 from orchestrator_entrypoints.backtests.faithful import backtest
-from orchestrator_entrypoints.backtests.fills import FillModel, FillTime
+from orchestrator_entrypoints.backtests.fills import Fault, FaultKind, FillModel, FillTime
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.result import BacktestResult
 from orchestrator_entrypoints.backtests.tables import BacktestDataError
+from orchestrator_entrypoints.reports.figures import figures_of, summary_lines
 
 MONDAY = date(2024, 1, 8)
 FIXED = BacktestPolicy(compounds=False)
@@ -216,8 +217,8 @@ def test_signals_of_the_last_date_make_no_run_and_are_told_of() -> None:
 
 def test_an_account_worth_nothing_trades_no_more() -> None:
     signals = {day(at): {"KO": -1.0} for at in range(3)}
-    result = backtest(signals, series(KO=[100, 100, 250, 250]))
-    assert [each.run_status for each in result.days] == ["completed", "completed", None, None]
+    result = backtest(signals, series(KO=[100, 100, *[250] * 30]))
+    assert [each.run_status for each in result.days[:4]] == ["completed", "completed", None, None]
     assert result.days[-1].equity < 0
     assert result.days[-1].drawdown > 1
     assert any("worth nothing" in note for note in result.notes)
@@ -316,5 +317,53 @@ def test_past_dates_are_let_go_of() -> None:
 def test_one_day_alone_is_a_backtest_in_which_nothing_happens() -> None:
     result = backtest({day(0): {"KO": 0.1}}, series(KO=[100]))
     summary = result.summary()
-    assert (summary.days, summary.total_return, summary.annual_return) == (1, 0, 0)
-    assert summary.annual_volatility == 0
+    assert (summary.days, summary.total_return) == (1, 0)
+    assert (summary.annual_return, summary.annual_volatility) == (None, None)
+
+
+def test_figures_a_year_want_a_month_of_history_and_a_float_that_holds_them() -> None:
+    signals = {day(0): {"KO": 1.0}}
+    policy = BacktestPolicy(capital=Decimal(1_000), compounds=False)
+    short = backtest(signals, series(KO=[1.0, 1.0, *[2.0] * 28]), policy=policy).summary()
+    assert (short.annual_return, short.annual_volatility) == (None, None)
+    assert ("return a year", "-") in summary_lines(short)
+    # So much in two days is a number a year that no float holds.
+    both_ends = {day(0): {"KO": 1.0}, day(1): {"KO": 1.0}, day(40): {"KO": 1e120}}
+    beyond = backtest(signals, both_ends, policy=policy)
+    assert beyond.summary().annual_return is None
+    assert beyond.summary().annual_volatility is not None
+    assert figures_of(beyond)["annual_return"] == ""
+    level = backtest(signals, series(KO=[100] * 31), policy=policy).summary()
+    assert (level.annual_return, level.annual_volatility) == (0, 0)
+
+
+def test_a_decision_is_explained_for_dates_and_symbols_as_they_are_written() -> None:
+    result = backtest(
+        {"2024-01-02": {"ko": 0.1}}, {"2024-01-02": {"KO": 1}, "2024-01-03": {"KO": 1}}
+    )
+    assert result.explain("2024-01-02", "ko") == result.explain(date(2024, 1, 2), "KO")
+    with pytest.raises(LookupError, match="no run of 2024-01-03"):
+        result.explain("2024-01-03", "ko")
+    with pytest.raises(ValueError, match="Invalid isoformat"):
+        result.explain("2 January", "ko")
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (FillModel(seed=7, partial_share="0.2"), {}),
+        (FillModel(rejection_rate="0.1", seed=7), {"rejection_rate": "0.1", "seed": "7"}),
+        (
+            FillModel(partial_rate="0.1", partial_share="0.2"),
+            {"partial_rate": "0.1", "partial_share": "0.2", "seed": "0"},
+        ),
+        (
+            FillModel(partial_share="0.2", faults=[Fault(date(2024, 1, 2), FaultKind.PARTIAL)]),
+            {"partial_share": "0.2", "fault 2024-01-02 all": "partial"},
+        ),
+    ],
+)
+def test_what_chance_hangs_on_is_told_where_it_matters(
+    model: FillModel, words: dict[str, str]
+) -> None:
+    assert model.in_words() == words

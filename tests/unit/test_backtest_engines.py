@@ -107,6 +107,7 @@ def test_differences_by_arrays_are_those_of_the_workflow(
     arrays, workflow = both(signals, closes, policy, model)
     assert arrays.days == workflow.days
     assert arrays.summary() == workflow.summary()
+    assert repr(arrays.table()) == repr(workflow.table())
 
 
 @settings(max_examples=80, deadline=None)
@@ -190,6 +191,16 @@ def test_a_quantity_beyond_an_integer_is_for_the_workflow_from_the_first_date_on
     assert result.engine == "faithful"
     assert "more than 9223372036854775807 shares" in result.notes[0]
     assert result.days == backtest(signals, closes, policy=evolve(policy, engine="faithful")).days
+
+
+def test_rows_are_the_same_letters_whatever_decided() -> None:
+    closes = {day: {"KO": 60.0, "MO": Decimal("40.10")} for day in DAYS}
+    arrays, workflow = both({DAYS[0]: {"KO": 0.5, "MO": -0.25}}, closes, THIN, FillModel())
+    assert repr(arrays.table()) == repr(workflow.table())
+    decimals = [
+        value for row in arrays.table() for value in row.values() if isinstance(value, Decimal)
+    ]
+    assert not [value for value in decimals if "." in str(value) and str(value).endswith("0")]
 
 
 def test_runs_that_are_kept_are_decided_by_the_workflow_unless_arrays_are_asked_for() -> None:

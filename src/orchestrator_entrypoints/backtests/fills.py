@@ -183,8 +183,11 @@ class FillModel:
             )
             if (value := getattr(self, name))
         }
-        if self.rejection_rate or self.partial_rate:
-            words |= {"partial_share": f"{self.partial_share}", "seed": f"{self.seed}"}
+        is_partial = any(fault.kind is FaultKind.PARTIAL for fault in self.faults)
+        if self.partial_rate or is_partial:
+            words["partial_share"] = f"{self.partial_share:f}"
+        if self.partial_rate or self.rejection_rate:
+            words["seed"] = str(self.seed)
         for fault in self.faults:
             words[f"fault {fault.day} {fault.symbol or 'all'}"] = fault.kind.value
         return words

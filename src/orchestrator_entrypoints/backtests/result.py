@@ -18,13 +18,14 @@ from typing import Any
 from attrs import asdict, field, frozen
 
 from orchestrator_core.explaining import Waterfall
-from orchestrator_core.identifiers import Symbol
+from orchestrator_core.identifiers import Symbol, parse_symbol
 from orchestrator_core.money import ZERO, add_all
 from orchestrator_entrypoints.backtests.kept_runs import KeptRun
 
-# A month: what less of a history comes to a year says nothing.
-LEAST_YEARS = 1 / 12
 TRADING_DAYS_A_YEAR = 252
+
+# Of a shorter history a figure a year says more about the rule than about the history.
+LEAST_DAYS_FOR_A_YEAR = 30
 
 
 @frozen
@@ -118,8 +119,10 @@ class Summary:
 
     Attributes:
         total_return: Fraction of the capital at the start.
-        annual_return: The same a year of 252 days, compounded; -1 where nothing is left.
-        annual_volatility: Standard deviation of daily returns, times the root of 252.
+        annual_return: The same a year of 252 days, compounded; -1 where nothing is left; None where
+            the history is shorter than 30 days, or the figure larger than a float.
+        annual_volatility: Standard deviation of daily returns, times the root of 252; None where
+            the history is shorter than 30 days.
         max_drawdown: The worst of the days' drawdowns.
         turnover: Worth of all fills, account currency.
         costs: Account currency.
@@ -132,8 +135,8 @@ class Summary:
     start_equity: Decimal
     end_equity: Decimal
     total_return: float
-    annual_return: float
-    annual_volatility: float
+    annual_return: float | None
+    annual_volatility: float | None
     max_drawdown: float
     turnover: Decimal
     costs: Decimal
@@ -167,49 +170,62 @@ class BacktestResult:
     notes: tuple[str, ...] = ()
 
     def table(self) -> list[dict[str, Any]]:
-        """Return a row a day of plain values: for CSV, Parquet, or a frame."""
-        return [dict(_cells_of(day)) for day in self.days]
+        """Return a row a day of plain values: for CSV, Parquet, or a frame.
+
+        Decimals have no trailing zeros: rows are equal to the letter whatever engine decided.
+        """
+        return [{name: _plain(value) for name, value in _cells_of(day)} for day in self.days]
 
     def orders_table(self) -> list[dict[str, Any]]:
         """Return a row an order of plain values."""
         return [asdict(row) for row in self.orders]
 
-    def run_of(self, day: date) -> KeptRun:
-        """Return the run of a date's signals.
+    def run_of(self, day: date | str) -> KeptRun:
+        """Return the run of a date's signals; the date may be text such as `2024-01-31`.
 
         Raises:
+            ValueError: The text is no date.
             LookupError: There was none, or it was not kept.
         """
+        day = date.fromisoformat(day) if isinstance(day, str) else day
         for run in self.runs:
             if run.as_of_date == day:
                 return run
         raise LookupError(f"no run of {day} was kept")
 
-    def explain(self, day: date, symbol: str) -> Waterfall:
+    def explain(self, day: date | str, symbol: str) -> Waterfall:
         """Return the steps from a symbol's weight to its order, as production explains them.
 
+        Args:
+            day: A date, or text such as `2024-01-31`.
+            symbol: In either case, as signals may be given.
+
         Raises:
+            ValueError: The text is no date.
+            InvalidRequest: The symbol is none.
             LookupError: The date had no run, or its plan does not hold the symbol.
         """
-        return self.run_of(day).explain(symbol)
+        return self.run_of(day).explain(parse_symbol(symbol))
 
     def summary(self) -> Summary:
         """Return the figures of the whole."""
         first, last = self.days[0], self.days[-1]
         total = float(last.equity / self.capital) - 1
         years = (len(self.days) - 1) / TRADING_DAYS_A_YEAR
+        is_long = (last.date - first.date).days >= LEAST_DAYS_FOR_A_YEAR
+        equities = [float(day.equity) for day in self.days]
         return Summary(
             first=first.date,
             last=last.date,
             days=len(self.days),
             start_equity=self.capital,
-            end_equity=last.equity,
+            end_equity=_plain(last.equity),
             total_return=total,
-            annual_return=_annual(total, years),
-            annual_volatility=_volatility([float(day.equity) for day in self.days]),
+            annual_return=_annual(total, years) if is_long else None,
+            annual_volatility=_volatility(equities) if is_long else None,
             max_drawdown=float(max(day.drawdown for day in self.days)),
-            turnover=add_all(day.turnover for day in self.days),
-            costs=add_all(day.costs for day in self.days),
+            turnover=_plain(add_all(day.turnover for day in self.days)),
+            costs=_plain(add_all(day.costs for day in self.days)),
             orders=sum(day.orders for day in self.days),
             filled=sum(day.filled for day in self.days),
             rejected=sum(day.rejected for day in self.days),
@@ -235,16 +251,23 @@ def _cells_of(day: Day) -> Iterator[tuple[str, Any]]:
     yield "num_positions", len(day.positions)
 
 
-def _annual(total: float, years: float) -> float:
-    """Return a return a year; the return itself where a history is too short to tell."""
+def _annual(total: float, years: float) -> float | None:
     if total <= -1:
         return -1.0
-    if years < LEAST_YEARS:
-        return total
     try:
         return float((1 + total) ** (1 / years)) - 1
     except OverflowError:
-        return total
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """Return a decimal without trailing zeros, whatever it was computed by, to the last digit."""
+    if not isinstance(value, Decimal):
+        return value
+    if not value:
+        return ZERO
+    text = f"{value:f}"
+    return Decimal(text.rstrip("0").rstrip(".") if "." in text else text)
 
 
 def _volatility(equities: list[float]) -> float:

@@ -33,8 +33,8 @@ def figures_of(result: BacktestResult) -> Mapping[str, str]:
     mean = add_all(leftovers) / len(leftovers) if leftovers else None
     return {
         "total_return": repr(summary.total_return),
-        "annual_return": repr(summary.annual_return),
-        "annual_volatility": repr(summary.annual_volatility),
+        "annual_return": _text(summary.annual_return),
+        "annual_volatility": _text(summary.annual_volatility),
         "max_drawdown": repr(summary.max_drawdown),
         "end_equity": f"{summary.end_equity:f}",
         "turnover": f"{summary.turnover:f}",
@@ -56,8 +56,8 @@ def summary_lines(summary: Summary) -> list[tuple[str, str]]:
         ("equity at first", f"{summary.start_equity:,.2f}"),
         ("equity at last", f"{summary.end_equity:,.2f}"),
         ("total return", f"{summary.total_return:.2%}"),
-        ("return a year", f"{summary.annual_return:.2%}"),
-        ("volatility a year", f"{summary.annual_volatility:.2%}"),
+        ("return a year", _share(summary.annual_return)),
+        ("volatility a year", _share(summary.annual_volatility)),
         ("max drawdown", f"{summary.max_drawdown:.2%}"),
         ("turnover", f"{summary.turnover:,.2f}"),
         ("costs", f"{summary.costs:,.2f}"),
@@ -69,3 +69,11 @@ def summary_lines(summary: Summary) -> list[tuple[str, str]]:
         lines.append(("failed runs", f"{summary.failed_runs:,}"))
     lines += [(f"denied: {code}", f"{count:,}") for code, count in summary.denials.items()]
     return lines
+
+
+def _text(figure: float | None) -> str:
+    return "" if figure is None else repr(figure)
+
+
+def _share(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:.2%}"
