@@ -13,9 +13,10 @@ failures, and that recovery completes after them, says nothing of what stands no
 from datetime import datetime
 from enum import StrEnum
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from orchestrator_core.identifiers import StrategyId
+from orchestrator_core.limits import Limits
 
 
 class ControlEventKind(StrEnum):
@@ -58,3 +59,7 @@ class StrategyControls:
 
     reduce_only: bool = False
     failed_runs: int = 0
+
+    def tighten(self, limits: Limits) -> Limits:
+        """Return the limits with what an operator has set on top of them."""
+        return evolve(limits, reduce_only=limits.reduce_only or self.reduce_only)

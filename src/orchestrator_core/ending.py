@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from orchestrator_core.commits import FollowedOrder, OrderNews
 from orchestrator_core.errors import InvalidRequest, Unavailable
 from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
-from orchestrator_core.orders import CANCELED, Order
+from orchestrator_core.orders import CANCELED
 from orchestrator_core.ports import Inquiry, LookUp, LookUpKind, RunPorts, RunRepository
 from orchestrator_core.runs import Run
 
@@ -134,17 +134,10 @@ def _require_lost(ending: Ending, live: LiveOrder) -> bool:
 
 async def _read_back(news: OrderNews, runs: RunRepository) -> Run:
     run = await runs.get_run(news.run_id)
-    order = None if run is None else _order_of(run, news.client_order_id)
+    order = None if run is None else run.order(news.client_order_id)
     if run is None or order is None or order.order_status != CANCELED:
         stands = None if order is None else order.order_status
         raise InvalidRequest(
             "client_order_id", f"there was news of the order meanwhile: {stands}; look again"
         )
     return run
-
-
-def _order_of(run: Run, id_: ClientOrderId) -> Order | None:
-    for order in run.orders or ():
-        if order.intent is not None and order.intent.client_order_id == id_:
-            return order
-    return None

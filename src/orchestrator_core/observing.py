@@ -6,7 +6,7 @@ is decided on a guess.
 
 from collections.abc import Iterable
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from orchestrator_core.books import StrategyBook, day_exposure
 from orchestrator_core.controls import StrategyControls
@@ -23,7 +23,7 @@ from orchestrator_core.identifiers import ClientOrderId, Decision, Symbol
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import NoQuote, Quote, Reference, SignalBatch
-from orchestrator_core.plans import PlanningPolicy, Snapshot
+from orchestrator_core.plans import PlanningPolicy, Snapshot, absent_symbols
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import Inquiry, LookUp, LookUpKind, RunPorts
 from orchestrator_core.requests import RunRequest
@@ -66,13 +66,12 @@ class Observer:
         if distrust is not None:
             raise RunFailedError(RunFailure(FailureKind.GATEWAY_UNSAFE, distrust))
         self._heed_failures(controls)
-        limits = self.request.limits or self.policy.limits
-        return batch, evolve(limits, reduce_only=limits.reduce_only or controls.reduce_only)
+        return batch, controls.tighten(self.policy.limits_of(self.request))
 
     async def _fetch(self) -> SignalBatch:
         try:
             batch = await self.ports.signals.fetch(self.request)
-            check_batch(batch, self.request, self.request.limits or self.policy.limits)
+            check_batch(batch, self.request, self.policy.limits_of(self.request))
             if self.policy.sizing.closes_absent:
                 _require_signals(batch)
         except Refused as error:
@@ -143,9 +142,8 @@ class Observer:
         symbols = [
             signal.symbol for signal in batch.signals if signal.weight != 0 or signal.symbol in held
         ]
-        if self.policy.sizing.closes_absent:
-            asked = frozenset(self.request.symbols)
-            symbols += sorted(held & asked - {signal.symbol for signal in batch.signals})
+        if account is not None and self.policy.sizing.closes_absent:
+            symbols += absent_symbols(account, batch, self.request)
         return symbols
 
     async def _quotes(self, symbols: list[Symbol]) -> tuple[Quote | NoQuote, ...]:

@@ -18,7 +18,14 @@ from orchestrator_core.leftover import Rounded, spend_leftover
 from orchestrator_core.limits import Denial, OrderFacts, denial_of, first_denial
 from orchestrator_core.model import NoQuote, OrderIntent, Quote, Reference, Side, Signal
 from orchestrator_core.money import multiply
-from orchestrator_core.plans import OrderPlan, PlanningPolicy, SizingDecision, SkipReason, Snapshot
+from orchestrator_core.plans import (
+    OrderPlan,
+    PlanningPolicy,
+    SizingDecision,
+    SkipReason,
+    Snapshot,
+    absent_symbols,
+)
 from orchestrator_core.price_ages import price_problem
 from orchestrator_core.sizing import Sizing, SizingMode, size_position
 
@@ -66,12 +73,11 @@ class _Planner:
     @property
     def signals(self) -> tuple[Signal, ...]:
         """What is decided on: the signals, and positions asked for that none of them names."""
-        signals = self.snapshot.batch.signals
-        account = self._account
+        batch, account = self.snapshot.batch, self._account
+        signals = batch.signals
         if account is None or not self.policy.sizing.rules.closes_absent:
             return signals
-        asked = frozenset(self.snapshot.request.symbols)
-        absent = sorted(account.symbols & asked - {signal.symbol for signal in signals})
+        absent = absent_symbols(account, batch, self.snapshot.request)
         last = max((signal.rank for signal in signals), default=0)
         return signals + tuple(Signal(symbol, 0.0, last + 1, 0.0) for symbol in absent)
 
@@ -114,15 +120,16 @@ class _Planner:
         for leg, shares in enumerate(self._legs(position.symbol, position.sizing)):
             if (shares > 0) is not is_long:
                 continue
-            facts = OrderFacts(
-                _intend(position.symbol, shares, leg, self.snapshot.decision),
-                position.price,
-                self._references.get(position.symbol),
-                self.snapshot.holdings,
-            )
-            if first_denial(facts, self.policy.limits) is not None:
+            intent = _intend(position.symbol, shares, leg, self.snapshot.decision)
+            if self._denial_of(intent, position.price) is not None:
                 return False
         return True
+
+    def _denial_of(self, intent: OrderIntent, price: Decimal) -> Denial | None:
+        """Return the first denial of one order by itself."""
+        reference = self._references.get(intent.symbol)
+        facts = OrderFacts(intent, price, reference, self.snapshot.holdings)
+        return first_denial(facts, self.policy.limits)
 
     def _legs(self, symbol: Symbol, sizing: Sizing) -> tuple[int, ...]:
         lacking = self._difference(symbol, sizing)
@@ -197,8 +204,7 @@ class _Planner:
         if not closes and multiply(price, abs(shares)) < least:
             return evolve(sized, skip=SkipReason.LESS_THAN_MINIMUM)
         intent = _intend(symbol, shares, leg, self.snapshot.decision)
-        facts = OrderFacts(intent, price, sized.reference, self.snapshot.holdings)
-        denial = first_denial(facts, self.policy.limits)
+        denial = self._denial_of(intent, price)
         if denial is None and self._account is not None:
             denial = deny_beside_open(symbol, shares, is_second=leg > 0, holdings=self._account)
         return evolve(sized, intent=intent, denial=denial)

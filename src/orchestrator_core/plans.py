@@ -13,7 +13,7 @@ from attrs import frozen
 from orchestrator_core.books import DayExposure
 from orchestrator_core.differences import Difference
 from orchestrator_core.holdings import Holdings
-from orchestrator_core.identifiers import Decision
+from orchestrator_core.identifiers import Decision, Symbol
 from orchestrator_core.limits import BASKET_CODES, Denial, Limits
 from orchestrator_core.model import NoQuote, OrderIntent, Quote, Reference, Signal, SignalBatch
 from orchestrator_core.requests import RunRequest
@@ -67,6 +67,12 @@ class Snapshot:
     holdings: Holdings | None = None
     day: DayExposure | None = None
     references: tuple[Reference, ...] = ()
+
+
+def absent_symbols(account: Holdings, batch: SignalBatch, request: RunRequest) -> list[Symbol]:
+    """Return what is held, or on order, of the symbols asked for and that no signal names."""
+    named = {signal.symbol for signal in batch.signals}
+    return sorted(account.symbols & frozenset(request.symbols) - named)
 
 
 @frozen

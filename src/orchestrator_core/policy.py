@@ -6,6 +6,7 @@ from orchestrator_core.controls import StrategyControls
 from orchestrator_core.identifiers import StrategyId, TradingMode
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import SafetyFlags
+from orchestrator_core.requests import RunRequest
 from orchestrator_core.sizing import SizingRules
 
 
@@ -55,6 +56,10 @@ class RunPolicy:
         if self.claimed_flags.dry_run:
             return TradingMode.DRY
         return TradingMode.PAPER if self.claimed_flags.alpaca_paper else TradingMode.LIVE
+
+    def limits_of(self, request: RunRequest) -> Limits:
+        """Return the limits that a request is held to: its own, where it tightened any."""
+        return request.limits or self.limits
 
     @property
     def failures_counted(self) -> int:

@@ -12,7 +12,7 @@ look that finds it later still settles it.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from orchestrator_core.commits import TakenRun
 from orchestrator_core.errors import LeaseLost, TradingHalted
@@ -205,8 +205,7 @@ async def _go_on(
         holder.give_up(planned, OrderState.HALTED, halted.reason)
         return
     controls = await ports.runs.read_controls(policy.strategy_id, count_failures=0)
-    limits = policy.limits
-    limits = evolve(limits, reduce_only=limits.reduce_only or controls.reduce_only)
+    limits = controls.tighten(policy.limits)
     pending = _in_order_of_sending(holder.book, planned)
     denials = _denials_by_now((*pending, *resendable), holder.book, snapshot, limits)
     for intent in pending:

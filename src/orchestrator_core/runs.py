@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from orchestrator_core.identifiers import RunId, StrategyId
+from orchestrator_core.identifiers import ClientOrderId, RunId, StrategyId
 from orchestrator_core.lifecycle import OrderState, RunStatus, Tally, run_status, tally_orders
 from orchestrator_core.limits import BASKET_CODES
 from orchestrator_core.orders import Order
@@ -107,6 +107,13 @@ class Run:
     def cause(self) -> RunFailure | None:
         """Why it could not do what it was asked: as recorded, else as its orders say."""
         return self.failure or basket_refusal(self.orders or ())
+
+    def order(self, client_order_id: ClientOrderId) -> Order | None:
+        """Return the run's order of that id; None where it has none."""
+        for order in self.orders or ():
+            if order.intent is not None and order.intent.client_order_id == client_order_id:
+                return order
+        return None
 
     @property
     def duration_seconds(self) -> Decimal | None:

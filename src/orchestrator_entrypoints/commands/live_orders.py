@@ -96,8 +96,6 @@ def _row(order: dict[str, Any]) -> Row:
 
 def end(arguments: argparse.Namespace, console: Console) -> int:
     """Record an operator's word that an accepted order has ended, and show its run."""
-    if arguments.broker_order_id is not None:
-        raise CommandFailure("--broker-order-id: only an accepted order has one", ExitCode.USAGE)
     ending = Ending(
         ClientOrderId(words(arguments.client_order_id, "CLIENT_ORDER_ID")),
         operator=words(arguments.operator, "--operator"),

@@ -11,7 +11,6 @@ from orchestrator_core.commits import OpenOrder
 from orchestrator_core.errors import InvalidRequest, Unavailable
 from orchestrator_core.identifiers import ClientOrderId, RunId
 from orchestrator_core.lifecycle import OrderState
-from orchestrator_core.orders import Order
 from orchestrator_core.ports import RunRepository
 from orchestrator_core.resolving import RESOLVABLE, Resolution, resolve_order
 from orchestrator_core.runs import Run
@@ -49,7 +48,7 @@ class _Listed:
 
     def as_json(self, now: datetime) -> dict[str, Any]:
         """Return the order as JSON values, its run's age in seconds."""
-        found = _order_of(self.run, self.order.client_order_id)
+        found = None if self.run is None else self.run.order(self.order.client_order_id)
         intent = None if found is None else found.intent
         age = None if self.run is None else (now - self.run.started_at).total_seconds()
         return {
@@ -63,13 +62,6 @@ class _Listed:
             "age_seconds": None if age is None else round(age, 1),
             "waits_for_operator": self.order.state in RESOLVABLE,
         }
-
-
-def _order_of(run: Run | None, id_: ClientOrderId) -> Order | None:
-    for order in () if run is None else run.orders or ():
-        if order.intent is not None and order.intent.client_order_id == id_:
-            return order
-    return None
 
 
 def list_open(arguments: argparse.Namespace, console: Console) -> int:
@@ -140,12 +132,12 @@ def _age(seconds: float) -> str:
 
 def resolve(arguments: argparse.Namespace, console: Console) -> int:
     """Close an order that waits for an operator, and show its run."""
+    broker_order_id = arguments.broker_order_id
+    if broker_order_id is not None and arguments.resolved_as != OrderState.ACCEPTED:
+        raise CommandFailure("--broker-order-id: only an accepted order has one", ExitCode.USAGE)
     if arguments.resolved_as == ENDED:
         return end(arguments, console)
     state = OrderState(arguments.resolved_as)
-    broker_order_id = arguments.broker_order_id
-    if broker_order_id is not None and state is not OrderState.ACCEPTED:
-        raise CommandFailure("--broker-order-id: only an accepted order has one", ExitCode.USAGE)
     resolution = Resolution(
         ClientOrderId(words(arguments.client_order_id, "CLIENT_ORDER_ID")),
         state,
@@ -160,7 +152,7 @@ def resolve(arguments: argparse.Namespace, console: Console) -> int:
     async def work(orchestrator: Orchestrator) -> ExitCode:
         run = await _closed(resolution, orchestrator)
         await explain_and_show(run, orchestrator, console, arguments)
-        order = _order_of(run, resolution.client_order_id)
+        order = run.order(resolution.client_order_id)
         if order is not None and order.reason == resolution.reason(is_asked=False):
             say = console.note if arguments.json else console.line
             whose = f"the word of {resolution.operator}"
