@@ -1,5 +1,6 @@
 """How near a plan comes to what the strategy wanted: cash left, and tracking error."""
 
+from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from attrs import frozen
@@ -53,6 +54,19 @@ def allocation_of(plan: OrderPlan, snapshot: Snapshot) -> Allocation:
         if decision.is_to_be_sent and decision.intent is not None:
             held[symbol] += decision.intent.signed_qty
     got = {symbol: multiply(prices.get(symbol, ZERO), qty) for symbol, qty in held.items()}
+    return allocation_between(wanted, got, investable)
+
+
+def allocation_between(
+    wanted: Mapping[Symbol, Decimal], got: Mapping[Symbol, Decimal], investable: Decimal
+) -> Allocation:
+    """Return how near positions come to what was wanted.
+
+    Args:
+        wanted: Worth by symbol, below zero when short, account currency.
+        got: The same of the same symbols, as held.
+        investable: Capital that a weight of 1 stands for, less its buffer, account currency.
+    """
     total = add_all(notional.copy_abs() for notional in wanted.values())
     allocated = add_all(notional.copy_abs() for notional in got.values())
     return Allocation(

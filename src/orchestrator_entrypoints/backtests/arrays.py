@@ -5,20 +5,20 @@ core's own difference. What is shown of a run beside that is computed as the cor
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_EVEN, Decimal
+from collections.abc import Mapping
+from decimal import Decimal
 from math import nan
 
 import numpy as np
 from attrs import define, evolve, field
 
-from orchestrator_core.allocating import PLACES
+from orchestrator_core.allocating import Allocation, allocation_between
 from orchestrator_core.differences import difference
 from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.limits import DenialCode
 from orchestrator_core.model import OrderIntent, Side, SignalBatch
-from orchestrator_core.money import MAX_MONEY, WIDE, ZERO, add_all, multiply
+from orchestrator_core.money import MAX_MONEY, WIDE, ZERO, multiply
 from orchestrator_core.plans import PlanningPolicy
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.sizing import SizingMode, SizingPolicy, SizingRules
@@ -87,7 +87,7 @@ class Arrays:
         orders = self._orders(batch, sizing)
         held = self.account.shares if self.is_delta else {}
         got = {symbol: held.get(symbol, 0) + sum(legs) for symbol, legs in orders}
-        leftover, error = self._miss(batch, request, market.closes, got)
+        allocation = self._allocation(batch, request, market.closes, got)
         fills = [
             self.model.fill(_intent(symbol, shares), market.next_prices[symbol], is_partial=False)
             for symbol, legs in orders
@@ -100,8 +100,8 @@ class Arrays:
             orders=len(fills),
             filled=len(fills),
             denials=dict(sorted(denials.items())),
-            leftover_cash=leftover,
-            tracking_error=error,
+            leftover_cash=allocation.leftover_cash,
+            tracking_error=allocation.tracking_error,
         )
         return Decided(figures, tuple(fills))
 
@@ -133,38 +133,23 @@ class Arrays:
             for each, target in targets.items()
         ]
 
-    def _miss(
+    def _allocation(
         self,
         batch: SignalBatch,
         request: RunRequest,
         closes: Mapping[Symbol, Decimal],
         got: Mapping[Symbol, int],
-    ) -> tuple[Decimal, Decimal]:
-        """Return leftover cash and tracking error, as `allocation_of` does of a plan."""
+    ) -> Allocation:
+        """Return how near the shares got come to the weights, as `allocation_of` does of a plan."""
         sizing = SizingPolicy(request.capital, request.max_position_size, self.rules)
-        investable = sizing.investable
         weights = {signal.symbol: signal.weight for signal in batch.signals}
-        wanted = [WIDE.multiply(weights.get(each, ZERO), investable) for each in got]
-        worth = [multiply(closes.get(each, ZERO), shares) for each, shares in got.items()]
-        leftover = WIDE.subtract(
-            add_all(amount.copy_abs() for amount in wanted),
-            add_all(amount.copy_abs() for amount in worth),
+        return allocation_between(
+            {each: WIDE.multiply(weights.get(each, ZERO), sizing.investable) for each in got},
+            {each: multiply(closes.get(each, ZERO), shares) for each, shares in got.items()},
+            sizing.investable,
         )
-        misses = [WIDE.subtract(one, other) for one, other in zip(wanted, worth, strict=True)]
-        return leftover, _root_mean_square(misses, investable)
 
 
 def _intent(symbol: Symbol, shares: int) -> OrderIntent:
     side = Side.BUY if shares > 0 else Side.SELL
     return OrderIntent(_NO_ID, symbol, side, abs(shares))
-
-
-def _root_mean_square(misses: Sequence[Decimal], investable: Decimal) -> Decimal:
-    rounding = WIDE.copy()
-    rounding.prec, rounding.traps = 40, dict.fromkeys(rounding.traps, False)
-    squares = ZERO
-    for miss in misses:
-        fraction = rounding.divide(miss, investable)
-        squares = rounding.add(squares, rounding.multiply(fraction, fraction))
-    mean = rounding.divide(squares, Decimal(len(misses)))
-    return rounding.sqrt(mean).quantize(PLACES, rounding=ROUND_HALF_EVEN)
