@@ -21,7 +21,7 @@ from orchestrator_core.limits import SessionRule
 from orchestrator_core.model import Quote, Signal
 from orchestrator_core.money import multiply
 from orchestrator_core.plans import SizingDecision, SkipReason, Snapshot
-from orchestrator_core.replay import StoredRecord, compare, derive
+from orchestrator_core.replay import Derivation, StoredRecord, compare, derive
 from orchestrator_core.sizing import Sizing
 
 
@@ -70,7 +70,7 @@ class Step:
 Waterfall = tuple[Step, ...]
 
 # A symbol, and the leg of its order.
-Explained = tuple[Symbol, int]
+OrderKey = tuple[Symbol, int]
 
 
 def explain(decision: SizingDecision, snapshot: Snapshot) -> Waterfall:
@@ -90,18 +90,25 @@ def explain(decision: SizingDecision, snapshot: Snapshot) -> Waterfall:
     return tuple(steps)
 
 
-def explain_record(record: StoredRecord) -> Mapping[Explained, Waterfall]:
+def explain_record(record: StoredRecord) -> Mapping[OrderKey, Waterfall]:
     """Return each order's steps by symbol and leg, derived from a run's stored record.
-
-    Where the code installed now decides otherwise than the stored plan says, the last step says so.
 
     Raises:
         UnreadableRecord: The record is damaged, or of a form that this version does not know.
     """
-    derivation = derive(record)
+    return explain_derivation(derive(record), record)
+
+
+def explain_derivation(
+    derivation: Derivation, record: StoredRecord
+) -> Mapping[OrderKey, Waterfall]:
+    """Return each order's steps by symbol and leg, of a record's plan that was derived already.
+
+    Where the code installed now decides otherwise than the stored plan says, the last step says so.
+    """
     snapshot = derivation.snapshot
     changed = {each.symbol: each for each in compare(record.rows, derivation.rows)}
-    explained: dict[Explained, Waterfall] = {}
+    explained: dict[OrderKey, Waterfall] = {}
     for decision in derivation.plan.decisions:
         symbol, leg = decision.signal.symbol, 0 if decision.intent is None else decision.intent.leg
         steps = explain(decision, snapshot)

@@ -8,8 +8,7 @@ from attrs import evolve, field, frozen
 from orchestrator_core.allocating import Allocation, allocation_of
 from orchestrator_core.baskets import market_closed
 from orchestrator_core.errors import PortError
-from orchestrator_core.explaining import Waterfall, explain_record
-from orchestrator_core.identifiers import Symbol
+from orchestrator_core.explaining import OrderKey, Waterfall, explain_derivation
 from orchestrator_core.limits import SessionRule
 from orchestrator_core.planning import plan_orders
 from orchestrator_core.plans import Snapshot
@@ -32,7 +31,7 @@ class Explained:
         trouble: Why it cannot be explained, in words that end a sentence.
     """
 
-    waterfalls: Mapping[tuple[Symbol, int], Waterfall] = field(factory=dict, hash=False)
+    waterfalls: Mapping[OrderKey, Waterfall] = field(factory=dict, hash=False)
     allocation: Allocation | None = None
     warning: str | None = None
     trouble: str | None = None
@@ -65,8 +64,7 @@ async def explain_run(
 
 
 def _may_warn(run: Run, policy: RunPolicy) -> bool:
-    limits = run.request.limits or policy.limits
-    return limits.market_session is SessionRule.WARN
+    return policy.limits_of(run.request).market_session is SessionRule.WARN
 
 
 async def _read_and_explain(run: Run, runs: RunRepository, seconds: float) -> Explained:
@@ -84,12 +82,15 @@ async def _read_and_explain(run: Run, runs: RunRepository, seconds: float) -> Ex
 
 
 def _explain(record: StoredRecord) -> Explained:
-    snapshot = derive(record).snapshot
-    # A dry run tells what a run would come to.
-    meant = evolve(snapshot, request=evolve(snapshot.request, dry_run=False))
+    derivation = derive(record)
+    snapshot, plan = derivation.snapshot, derivation.plan
+    if snapshot.request.dry_run:
+        # It tells what a run would come to.
+        meant = evolve(snapshot, request=evolve(snapshot.request, dry_run=False))
+        plan = plan_orders(meant, meant.policy)
     return Explained(
-        explain_record(record),
-        allocation=allocation_of(plan_orders(meant, meant.policy), meant),
+        explain_derivation(derivation, record),
+        allocation=allocation_of(plan, snapshot),
         warning=warning_of(snapshot),
     )
 

@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from attrs import evolve, field, frozen
 
-from orchestrator_core.explaining import Explained, Waterfall, explain_record
+from orchestrator_core.explaining import OrderKey, Waterfall, explain_record
 from orchestrator_core.identifiers import RunId, StrategyId
 from orchestrator_core.plans import Snapshot
 from orchestrator_core.record import canonical_json, content_hash, encode_snapshot
@@ -60,7 +60,7 @@ class KeptRun:
         # The plan's rows follow from the text: kept, they would be larger than it.
         return evolve(bare, rows=derive(bare).rows)
 
-    def explained(self) -> Mapping[Explained, Waterfall]:
+    def explained(self) -> Mapping[OrderKey, Waterfall]:
         """Return the steps of every decision, by symbol and leg; none where there was no plan."""
         record = self.record
         return {} if record is None else explain_record(record)
