@@ -61,6 +61,17 @@ def backtest(
     """
     policy, fills = policy or BacktestPolicy(), fills or FillModel()
     inputs = read_inputs(signals, prices, opens, fills.at)
+    return backtest_inputs(inputs, policy=policy, fills=fills, progress=progress)
+
+
+def backtest_inputs(
+    inputs: Inputs, *, policy: BacktestPolicy, fills: FillModel, progress: Progress | None = None
+) -> BacktestResult:
+    """Do as `backtest`, over inputs that were read once for many.
+
+    Raises:
+        ValueError: A fault is of a date that has no run.
+    """
     run = _Backtest(inputs, policy, fills, progress)
     if policy.engine == "faithful" or (policy.engine == "auto" and policy.keep_runs):
         return run.by_workflow()

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from functools import cached_property
 
 from attrs import evolve, frozen
 
 from orchestrator_core.identifiers import Symbol
-from orchestrator_entrypoints.backtests.faithful import backtest
+from orchestrator_entrypoints.backtests.faithful import backtest_inputs
 from orchestrator_entrypoints.backtests.fills import FillModel
-from orchestrator_entrypoints.backtests.inputs import read_inputs
+from orchestrator_entrypoints.backtests.inputs import Inputs, read_inputs
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.reports.figures import figures_of
 from orchestrator_entrypoints.sweeps.cells import Cell
@@ -34,13 +35,18 @@ class Backtesting:
     policy: BacktestPolicy
     fills: FillModel
 
+    @cached_property
+    def _inputs(self) -> Inputs:
+        # Each process reads its rows once, for all of its cells.
+        return read_inputs(self.signals, self.closes, self.opens, self.fills.at)
+
     def check(self) -> None:
         """Refuse data that no backtest can be made of.
 
         Raises:
             BacktestDataError: It names the first row that is wrong.
         """
-        read_inputs(self.signals, self.closes, self.opens, self.fills.at)
+        _ = self._inputs
 
     def __call__(self, cell: Cell) -> Mapping[str, str]:
         """Return the figures of a backtest under the cell's policy.
@@ -50,7 +56,4 @@ class Backtesting:
         """
         # Orders and runs are not looked at.
         policy = evolve(policy_with(self.policy, cell), keep_runs=False)
-        result = backtest(
-            self.signals, self.closes, opens=self.opens, policy=policy, fills=self.fills
-        )
-        return figures_of(result)
+        return figures_of(backtest_inputs(self._inputs, policy=policy, fills=self.fills))
