@@ -6,19 +6,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from orchestrator_core.errors import InvalidRequest
+from orchestrator_entrypoints.settings import Settings
 
 # The rest of a body that is not read would be taken for the next request.
 CLOSE = {"Connection": "close"}
 
 
-async def receive_json(request: Request, *, max_bytes: int, seconds: float) -> bytes:
-    """Return the body, which claims to be JSON.
+async def receive_json(request: Request, settings: Settings) -> bytes:
+    """Return the body, which claims to be JSON, within the bounds that the settings have for it.
 
     Raises:
         HTTPException: 415 for another content type, 413 for a body that is too large, 408 for one
             that does not arrive in time.
         ClientDisconnect: The client has gone.
     """
+    max_bytes, seconds = settings.max_body_bytes, settings.request_receive_seconds
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise HTTPException(415, "expected Content-Type: application/json", headers=CLOSE)

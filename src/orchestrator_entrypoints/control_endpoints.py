@@ -39,7 +39,7 @@ class ControlEndpoints:
 
     async def reduce_only(self, request: Request) -> Response:
         """Let only orders go that shrink a position, or all again."""
-        body = await self._receive(request)
+        body = await receive_json(request, self.orchestrator.settings)
         try:
             asked = parse_body(body, ReduceOnlyRequest)
         except WrongShape as error:
@@ -49,7 +49,7 @@ class ControlEndpoints:
 
     async def rearm(self, request: Request) -> Response:
         """Let a strategy go on that failed too often."""
-        body = await self._receive(request)
+        body = await receive_json(request, self.orchestrator.settings)
         try:
             asked = parse_body(body, RearmRequest)
         except WrongShape as error:
@@ -71,14 +71,6 @@ class ControlEndpoints:
         except PortError as error:
             return _not_known_as_done(error)
         return Answer(200, status)
-
-    async def _receive(self, request: Request) -> bytes:
-        settings = self.orchestrator.settings
-        return await receive_json(
-            request,
-            max_bytes=settings.max_body_bytes,
-            seconds=settings.request_receive_seconds,
-        )
 
 
 def _not_known_as_done(error: PortError) -> Answer:

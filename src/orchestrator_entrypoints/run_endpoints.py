@@ -72,12 +72,7 @@ class RunEndpoints:
 
     async def make(self, request: Request) -> Response:
         """Make a run."""
-        settings = self.service.orchestrator.settings
-        body = await receive_json(
-            request,
-            max_bytes=settings.max_body_bytes,
-            seconds=settings.request_receive_seconds,
-        )
+        body = await receive_json(request, self.service.orchestrator.settings)
         try:
             explains = flag(request.query_params, "explain")
             asked = parse_body(body, OrchestrationRequest)

@@ -39,7 +39,7 @@ class SwitchEndpoints:
 
     async def engage(self, request: Request) -> Response:
         """Stop all trading, then wait until no order is on the wire."""
-        body = await self._receive(request)
+        body = await receive_json(request, self.orchestrator.settings)
         ports, settings = self.orchestrator.ports, self.orchestrator.settings
         try:
             asked = parse_body(body, EngageRequest)
@@ -67,7 +67,7 @@ class SwitchEndpoints:
 
     async def disengage(self, request: Request) -> Response:
         """Let trading go on."""
-        body = await self._receive(request)
+        body = await receive_json(request, self.orchestrator.settings)
         ports = self.orchestrator.ports
         try:
             asked = parse_body(body, DisengageRequest)
@@ -120,14 +120,6 @@ class SwitchEndpoints:
         except PortError as error:
             return respond(kill_switch_unavailable(error.cause))
         return respond(Answer(200, history_of(entries, limit=limit)))
-
-    async def _receive(self, request: Request) -> bytes:
-        settings = self.orchestrator.settings
-        return await receive_json(
-            request,
-            max_bytes=settings.max_body_bytes,
-            seconds=settings.request_receive_seconds,
-        )
 
 
 def _log_engaged(engagement: Engagement, answer: EngageAnswer) -> None:

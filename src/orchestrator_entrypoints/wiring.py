@@ -5,8 +5,8 @@ after it was lost. An adapter is imported where it is wired, so that embedded pa
 psycopg nor redis.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ from orchestrator_entrypoints.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from orchestrator_adapters.shared_closes import Close
+    from orchestrator_adapters.sqlite.database import SqliteDatabase
 
 
 @frozen
@@ -206,14 +207,10 @@ async def put_embedded_prices(settings: Settings, quotes: Iterable[Quote]) -> No
     Raises:
         PortError: They were not, or may not have been written.
     """
-    from orchestrator_adapters.sqlite.database import SqliteDatabase  # noqa: PLC0415 - only here
-    from orchestrator_adapters.sqlite.shared import SqlitePriceSource  # noqa: PLC0415
+    from orchestrator_adapters.sqlite.shared import SqlitePriceSource  # noqa: PLC0415 - only here
 
-    database = SqliteDatabase(Path(settings.data))
-    try:
+    async with _embedded_file(settings) as database:
         await SqlitePriceSource(database).put(quotes)
-    finally:
-        await database.aclose()
 
 
 async def put_embedded_closes(settings: Settings, closes: "Iterable[Close]") -> None:
@@ -222,11 +219,18 @@ async def put_embedded_closes(settings: Settings, closes: "Iterable[Close]") -> 
     Raises:
         PortError: They were not, or may not have been written.
     """
+    from orchestrator_adapters.sqlite.shared import SqliteCloseSource  # noqa: PLC0415 - only here
+
+    async with _embedded_file(settings) as database:
+        await SqliteCloseSource(database).put(closes)
+
+
+@asynccontextmanager
+async def _embedded_file(settings: Settings) -> AsyncIterator["SqliteDatabase"]:
     from orchestrator_adapters.sqlite.database import SqliteDatabase  # noqa: PLC0415 - only here
-    from orchestrator_adapters.sqlite.shared import SqliteCloseSource  # noqa: PLC0415
 
     database = SqliteDatabase(Path(settings.data))
     try:
-        await SqliteCloseSource(database).put(closes)
+        yield database
     finally:
         await database.aclose()
