@@ -3,6 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from orchestrator_adapters.http.transport import MakeTransport, httpx_transport, lean_transport
+from tests.integration.service_parts import Parts, parts_over
 from tests.servers.peers import (
     ServedGateway,
     ServedSignalService,
@@ -47,6 +48,17 @@ def signal_service() -> Iterator[ServedSignalService]:
 def gateway() -> Iterator[ServedGateway]:
     with running_gateway() as served:
         yield served
+
+
+@pytest.fixture
+def parts(
+    postgres_server: PostgresServer,
+    database_url: str,
+    empty_redis: RedisServer,
+    signal_service: ServedSignalService,
+    gateway: ServedGateway,
+) -> Parts:
+    return parts_over(postgres_server, database_url, empty_redis, signal_service, gateway)
 
 
 @pytest.fixture(params=[lean_transport, httpx_transport])

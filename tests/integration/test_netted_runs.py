@@ -15,13 +15,11 @@ from tests.integration.service_parts import (
     SWIFT,
     Parts,
     a_signal_document,
-    parts_over,
     price_in_redis,
 )
 from tests.servers.peers import (
     Answer,
     Request,
-    ServedGateway,
     ServedSignalService,
     Wire,
     a_batch_document,
@@ -29,8 +27,6 @@ from tests.servers.peers import (
     running_peer,
     running_signal_service,
 )
-from tests.servers.postgres import PostgresServer
-from tests.servers.redis import RedisServer
 from tests.servers.service import RUNS, ServiceProcess, running_service, wait_until
 
 SYMBOLS = ("AAPL", "KO", "MSFT")
@@ -73,17 +69,6 @@ class Netted:
     def posted(self) -> list[tuple[str, str, int]]:
         posts = [post.json() for post in self.parts.gateway.peer.posts]
         return sorted((post["symbol"], post["side"], post["qty"]) for post in posts)
-
-
-@pytest.fixture
-def parts(
-    postgres_server: PostgresServer,
-    database_url: str,
-    empty_redis: RedisServer,
-    signal_service: ServedSignalService,
-    gateway: ServedGateway,
-) -> Parts:
-    return parts_over(postgres_server, database_url, empty_redis, signal_service, gateway)
 
 
 @pytest.fixture

@@ -30,7 +30,6 @@ from tests.integration.service_parts import (
     SYMBOLS,
     Parts,
     offer,
-    parts_over,
     price_in_redis,
 )
 from tests.servers.peers import (
@@ -332,17 +331,6 @@ def test_a_port_in_use_and_a_bad_setting_are_one_line_each(tmp_path: Path) -> No
                 check=False,
             )
             assert (ended.returncode, ended.stderr) == (code, words)
-
-
-@pytest.fixture
-def parts(
-    postgres_server: PostgresServer,
-    database_url: str,
-    empty_redis: RedisServer,
-    signal_service: ServedSignalService,
-    gateway: ServedGateway,
-) -> Parts:
-    return parts_over(postgres_server, database_url, empty_redis, signal_service, gateway)
 
 
 def test_it_starts_with_everything_down_and_recovers_by_itself(

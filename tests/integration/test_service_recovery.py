@@ -23,26 +23,12 @@ from tests.integration.service_parts import (
     SYMBOLS,
     Parts,
     offer,
-    parts_over,
     price_in_redis,
 )
-from tests.servers.peers import Answer, ServedGateway, ServedSignalService, Trick, Wire
-from tests.servers.postgres import PostgresServer
-from tests.servers.redis import RedisServer
+from tests.servers.peers import Answer, Trick, Wire
 from tests.servers.service import RUN, RUNS, ServiceProcess, running_service, wait_until
 
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def parts(
-    postgres_server: PostgresServer,
-    database_url: str,
-    empty_redis: RedisServer,
-    signal_service: ServedSignalService,
-    gateway: ServedGateway,
-) -> Parts:
-    return parts_over(postgres_server, database_url, empty_redis, signal_service, gateway)
 
 
 @define
