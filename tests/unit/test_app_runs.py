@@ -606,7 +606,7 @@ async def test_a_halt_mid_run_with_nothing_placed_is_503(stage: Stage) -> None:
 
 
 async def test_a_long_run_is_answered_202_and_goes_on() -> None:
-    # The gateway holds the run however long that is: it has reached it by then on a busy machine too.
+    # The gateway holds the run, which has reached it by then on a busy machine too.
     async with a_stage(RUN_ANSWER_SECONDS="2") as stage:
         stage.faulty_sink.gate = asyncio.Event()
         stage.faulty_sink.only = frozenset({"submit"})
