@@ -189,6 +189,20 @@ def test_a_refused_batch_is_a_failed_run_with_its_reason() -> None:
     assert "KO weighs 1.5" in run.failure
     assert run.record is None
     assert result.summary().failed_runs == 1
+    assert result.table()[0]["failure"] == run.failure
+    assert result.notes == ("1 run failed: KO weighs 1.5, the limit is 1",)
+
+
+def test_the_most_frequent_reasons_of_failed_runs_are_told() -> None:
+    weights = [2, 2, 2, 3, 4, 5, 6]
+    signals = {day(at): {"KO": float(weight)} for at, weight in enumerate(weights)}
+    result = backtest(signals, series(KO=[100] * 8))
+    assert result.notes == (
+        "3 runs failed: KO weighs 2.0, the limit is 1",
+        "1 run failed: KO weighs 3.0, the limit is 1",
+        "1 run failed: KO weighs 4.0, the limit is 1",
+        "2 more runs failed: the rows of their days say why",
+    )
 
 
 def test_each_kept_run_is_a_record_that_replays() -> None:

@@ -161,7 +161,7 @@ def test_the_workflow_decides_what_arrays_cannot_and_says_why(name: str, engine:
 )
 def test_the_workflow_decides_where_orders_meet_faults(model: FillModel) -> None:
     result = backtest(SIGNALS, CLOSES, policy=THIN, fills=model)
-    assert (result.engine, len(result.notes)) == ("faithful", 1)
+    assert result.engine == "faithful"
     assert "orders meet faults" in result.notes[0]
 
 

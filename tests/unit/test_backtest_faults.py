@@ -105,6 +105,7 @@ def test_a_gateway_that_is_down_costs_the_day() -> None:
     result = with_fault(FaultKind.GATEWAY_DOWN)
     assert result.days[0].run_status == "failed"
     assert result.runs[0].code == "gateway_unsafe"
+    assert result.days[0].failure == result.runs[0].failure
     assert held(result) == [{}, {}, TARGET, TARGET]
 
 
@@ -113,6 +114,7 @@ def test_a_kill_switch_lets_no_run_begin_and_trading_goes_on_after_it() -> None:
     assert result.days[0].run_status == "halted"
     assert result.runs[0].failure is not None
     assert "a fault of this day" in result.runs[0].failure
+    assert result.days[0].failure == result.runs[0].failure
     assert [run.status for run in result.runs] == ["halted", "completed", "completed"]
     assert held(result) == [{}, {}, TARGET, TARGET]
 

@@ -14,6 +14,7 @@ from attrs import define, evolve, field
 
 from orchestrator_core.allocating import Allocation, allocation_between
 from orchestrator_core.differences import difference
+from orchestrator_core.errors import MalformedReply
 from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.limits import DenialCode
@@ -21,6 +22,7 @@ from orchestrator_core.model import OrderIntent, Side, SignalBatch
 from orchestrator_core.money import MAX_MONEY, WIDE, ZERO, multiply
 from orchestrator_core.plans import PlanningPolicy
 from orchestrator_core.requests import RunRequest
+from orchestrator_core.signals import check_batch
 from orchestrator_core.sizing import SizingMode, SizingPolicy, SizingRules
 from orchestrator_entrypoints.backtests.account import Account
 from orchestrator_entrypoints.backtests.columnar import ColumnarSizing, size_columns
@@ -83,7 +85,7 @@ class Arrays:
         sizing = self._size(batch, request, market)
         codes = Counter(sizing.why(0, column) for column in range(len(batch.signals)))
         if codes[BatchFault.REFUSED]:
-            return Decided(RunFigures(RunStatus.FAILED.value))
+            return Decided(RunFigures(RunStatus.FAILED.value, self._refusal(batch, request)))
         orders = self._orders(batch, sizing)
         held = self.account.shares if self.is_delta else {}
         got = {symbol: held.get(symbol, 0) + sum(legs) for symbol, legs in orders}
@@ -117,6 +119,14 @@ class Arrays:
             PlanningPolicy(sizing, self.policy.limits),
             symbols=symbols,
         )
+
+    def _refusal(self, batch: SignalBatch, request: RunRequest) -> str:
+        """Return what the core says of a batch that it refuses."""
+        try:
+            check_batch(batch, request, self.policy.limits)
+        except MalformedReply as error:
+            return error.cause
+        raise AssertionError(f"{batch.as_of_date}: refused by arrays, and not by the core")
 
     def _orders(self, batch: SignalBatch, sizing: ColumnarSizing) -> _Orders:
         """Return the orders of each symbol that something is decided on."""

@@ -4,6 +4,7 @@ The signals of a date are decided on at its close, and their orders trade at the
 is: no decision sees a price that it trades at. The signals of the last date therefore make no run.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
@@ -23,6 +24,9 @@ from orchestrator_entrypoints.backtests.result import BacktestResult, Day, Order
 from orchestrator_entrypoints.backtests.valuing import Valuing
 
 CENT = Decimal("0.01")
+
+# Beyond these, reasons why runs failed stand in the days' rows alone.
+MOST_REASONS = 3
 
 # Told how many dates are done, and of how many.
 Progress = Callable[[int, int], None]
@@ -174,8 +178,22 @@ class _Backtest:
         return traded
 
     def _notes(self, days: Sequence[Day]) -> Iterator[str]:
+        yield from _failures(days)
         last = self.inputs.dates[-1]
         if last in sorted(self.inputs.batches)[:: self.policy.rebalance_every]:
             yield f"the signals of {last} have no later price to trade at: no run"
         if self.policy.compounds and any(day.equity < CENT for day in days):
             yield "where the account is worth nothing at a close, there is no run"
+
+
+def _failures(days: Sequence[Day]) -> Iterator[str]:
+    """Say why runs failed or were not begun, the most frequent reasons first."""
+    reasons = Counter(
+        day.failure or "no order of it was taken" for day in days if day.has_failed_run
+    )
+    told = reasons.most_common(MOST_REASONS)
+    for reason, count in told:
+        yield f"{count:,} {'run' if count == 1 else 'runs'} failed: {reason}"
+    others = reasons.total() - sum(count for _, count in told)
+    if others:
+        yield f"{others:,} more runs failed: the rows of their days say why"

@@ -24,6 +24,7 @@ class RunFigures:
     """What a day's row says of its run; see `result.Day`."""
 
     run_status: str
+    failure: str | None = None
     orders: int = 0
     filled: int = 0
     rejected: int = 0
@@ -34,16 +35,18 @@ class RunFigures:
 
 def figures_of(staged: Staged) -> RunFigures:
     """Return what a day's row says of its run."""
+    failure = _failure_of(staged)
     if staged.run is None:
-        return RunFigures(HALTED)
+        return RunFigures(HALTED, failure)
     status = staged.run.status.value
     if staged.record is None:
-        return RunFigures(status)
+        return RunFigures(status, failure)
     plan = staged.record.plan
     allocation = allocation_of(plan, staged.record.snapshot)
     stored = staged.run.orders or ()
     return RunFigures(
         run_status=status,
+        failure=failure,
         orders=sum(decision.is_to_be_sent for decision in plan.decisions),
         filled=sum(order.standing.filled for order in stored),
         rejected=sum(order.state in _NOT_TAKEN for order in stored),
@@ -51,6 +54,11 @@ def figures_of(staged: Staged) -> RunFigures:
         leftover_cash=allocation.leftover_cash,
         tracking_error=allocation.tracking_error,
     )
+
+
+def _failure_of(staged: Staged) -> str | None:
+    cause = None if staged.run is None else staged.run.cause
+    return staged.halt if cause is None else cause.message
 
 
 def _denials_of(plan: OrderPlan) -> Mapping[str, int]:
@@ -69,7 +77,7 @@ def kept_run_of(staged: Staged, strategy_id: StrategyId, day: date) -> KeptRun:
         as_of_date=day,
         started_at=staged.started_at,
         status=HALTED if staged.run is None else staged.run.status.value,
-        failure=staged.halt if cause is None else cause.message,
+        failure=_failure_of(staged),
         code=cause.kind.value if cause is not None else None,
     )
     return kept if staged.record is None else kept.keeping(staged.record.snapshot)

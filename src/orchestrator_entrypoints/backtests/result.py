@@ -24,6 +24,8 @@ from orchestrator_entrypoints.backtests.kept_runs import KeptRun
 
 TRADING_DAYS_A_YEAR = 252
 
+_FAILED = ("failed", "halted")
+
 # Of a shorter history a figure a year says more about the rule than about the history.
 LEAST_DAYS_FOR_A_YEAR = 30
 
@@ -49,6 +51,7 @@ class Day:
         tracking_error: Root mean square of the weights missed; None without a plan.
         run_status: The run's status, `halted` where the kill switch let none begin, None where the
             date had no run.
+        failure: Why the run failed, or was not begun.
     """
 
     date: date
@@ -67,6 +70,7 @@ class Day:
     leftover_cash: Decimal | None = None
     tracking_error: Decimal | None = None
     run_status: str | None = None
+    failure: str | None = None
 
     @property
     def gross(self) -> Decimal:
@@ -77,6 +81,11 @@ class Day:
     def net(self) -> Decimal:
         """Long exposure less short exposure, account currency."""
         return add_all((self.long, -self.short))
+
+    @property
+    def has_failed_run(self) -> bool:
+        """Whether its run failed, or was not begun since trading was halted."""
+        return self.run_status in _FAILED
 
 
 @frozen
@@ -122,7 +131,7 @@ class Summary:
         annual_return: The same a year of 252 days, compounded; -1 where nothing is left; None where
             the history is shorter than 30 days, or the figure larger than a float.
         annual_volatility: Standard deviation of daily returns, times the root of 252; None where
-            the history is shorter than 30 days.
+            the history is shorter than 30 days, or the account was worth nothing at a close.
         max_drawdown: The worst of the days' drawdowns.
         turnover: Worth of all fills, account currency.
         costs: Account currency.
@@ -230,7 +239,7 @@ class BacktestResult:
             filled=sum(day.filled for day in self.days),
             rejected=sum(day.rejected for day in self.days),
             denials=self._denials(),
-            failed_runs=sum(day.run_status in ("failed", "halted") for day in self.days),
+            failed_runs=sum(day.has_failed_run for day in self.days),
         )
 
     def _denials(self) -> dict[str, int]:
@@ -246,7 +255,7 @@ def _cells_of(day: Day) -> Iterator[tuple[str, Any]]:
     for name in ("orders", "filled", "rejected"):
         yield name, getattr(day, name)
     yield "denied", sum(day.denials.values())
-    for name in ("leftover_cash", "tracking_error", "run_status"):
+    for name in ("leftover_cash", "tracking_error", "run_status", "failure"):
         yield name, getattr(day, name)
     yield "num_positions", len(day.positions)
 
@@ -270,6 +279,8 @@ def _plain(value: Any) -> Any:
     return Decimal(text.rstrip("0").rstrip(".") if "." in text else text)
 
 
-def _volatility(equities: list[float]) -> float:
-    returns = [later / earlier - 1 for earlier, later in pairwise(equities) if earlier]
+def _volatility(equities: list[float]) -> float | None:
+    if min(equities) <= 0:
+        return None
+    returns = [later / earlier - 1 for earlier, later in pairwise(equities)]
     return stdev(returns) * sqrt(TRADING_DAYS_A_YEAR) if len(returns) > 1 else 0.0
