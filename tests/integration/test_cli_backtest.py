@@ -141,7 +141,7 @@ def test_data_that_no_backtest_can_be_made_of_are_told_by_file_row_and_column(
         (["--policy", "cap=0"], "--policy: max_position_size=0: expected"),
         (["--policy", "cap"], "--policy: expected NAME=VALUE"),
         (["--policy", "lot=1", "lot=2"], "lot is given twice"),
-        (["--fills", "next_open"], "--fills next_open: the prices have no column open"),
+        (["--fills", "next_open"], "--fills next_open: there are no prices with a column open"),
         (["--slippage-bps", "x"], "--slippage-bps"),
         (["--slippage-bps", "10000"], "slippage_bps: expected less than"),
         (["--signals", "signals.csv", "--prices", "none.csv"], "none.csv: No such file"),
@@ -169,6 +169,8 @@ def test_arguments_that_cannot_be_used_are_told(
         (["--grid", "buffer=0,2"], "--grid: cash_buffer: expected a fraction"),
         (["--grid", "cap=1,2", "max_position_size=3"], "is given twice"),
         (["--grid", "cap=1..9999", "lot=1..999"], "9,989,001 cells are too many"),
+        (["--grid", "lot=1,2", "--policy", "lot=5"], "--grid: lot is in --policy too"),
+        (["--grid", "cap=1", "--policy", "max_position_size=5"], "--grid: cap is in --policy too"),
         (["--grid", "cap=1", "--sample", "0"], "--sample: expected at least 1"),
         (["--grid", "cap=1", "--processes", "0"], "--processes: expected at least 1"),
         (["--grid", "cap=1", "--scheduler", "nonsense"], "--scheduler: "),
@@ -254,12 +256,42 @@ def test_a_sweep_that_is_killed_goes_on(here: Path, capsys: Captured) -> None:
     assert after.count(b"\n") == 16
 
 
-def test_cells_without_figures_are_told(here: Path, capsys: Captured) -> None:
-    few = ["sweep", *FILES, "--grid", "max_side_weight=0.1,1", "--processes", "1"]
-    code = main(few)
+def test_notes_of_cells_and_why_runs_failed_are_told(here: Path, capsys: Captured) -> None:
+    grid = ["max_side_weight=0.1,1", "spends_leftover=true"]
+    assert main(["sweep", *FILES, "--grid", *grid, "--processes", "1"]) == ExitCode.DONE
     cells = rows_of(here / "orchestrator-sweep-cells.csv")
     assert [row["failed_runs"] for row in cells] == ["3", "0"]
-    assert code == ExitCode.DONE
+    assert "2 runs failed: long weights sum to 0.5, the limit is 0.1" in cells[0]["notes"]
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert "1 cell: decided by the workflow, not by arrays: the leftover pass" in said
+    assert "2 runs failed: long weights sum to 0.5, the limit is 0.1" in said
+    assert "2 runs failed: long weights" in (here / "orchestrator-sweep.html").read_text()
+
+
+def test_a_backtest_says_why_runs_failed(here: Path, capsys: Captured) -> None:
+    assert main(["backtest", *FILES, "--policy", "max_side_weight=0.1"]) == ExitCode.DONE
+    note = "note: 2 runs failed: long weights sum to 0.5, the limit is 0.1"
+    assert note in capsys.readouterr().err
+    assert note.removeprefix("note: ") in (here / "orchestrator-backtest.html").read_text()
+    days = rows_of(here / "orchestrator-backtest-days.csv")
+    assert days[0]["failure"] == "long weights sum to 0.5, the limit is 0.1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--signals", "none.csv", "--prices", "prices.csv"], "none.csv: No such file"),
+        (["--from-runs", "none.jsonl"], "none.jsonl: No such file"),
+        (["--from-runs", "runs.jsonl", "--prices", "none.csv"], "none.csv: No such file"),
+        (["--from-runs", "runs.jsonl", "--engine", "columnar"], "--engine: recorded runs"),
+        (["--from-runs", "runs.jsonl", "--signals", "signals.csv"], "--signals: recorded runs"),
+    ],
+)
+def test_a_file_that_is_not_there_is_a_mistake_of_usage(
+    capsys: Captured, arguments: list[str], said: str
+) -> None:
+    assert main(["backtest", *arguments]) == ExitCode.USAGE
+    assert f"orchestrator: {said}" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -294,6 +326,50 @@ def test_recorded_runs_are_decided_again_under_each_policy(
     assert {row["policy"] for row in changes} == {"lot=10", "cap=5000 max_order_qty=20"}
     assert {row["date"] for row in changes} == {"2022-12-01", "2022-12-02"}
     assert "Recorded runs under other policies" in (here / "orchestrator-backtest.html").read_text()
+
+
+RECORDED_PRICES = "date,symbol,close,open\n" + "".join(
+    f"{day},{symbol},{close},{open_}\n"
+    for day, close, open_ in (
+        ("2022-12-01", 50, 49),
+        ("2022-12-02", 51, 50.5),
+        ("2022-12-05", 52, 51),
+    )
+    for symbol in ("AAPL", "KO", "MSFT", "XOM")
+)
+
+
+def test_recorded_runs_are_traded_at_the_opens_of_a_file(
+    recorded: Path, here: Path, capsys: Captured
+) -> None:
+    (here / "prices.csv").write_text(RECORDED_PRICES)
+    arguments = ["backtest", "--from-runs", str(recorded), "--prices", "prices.csv"]
+    at_open, at_close = ["--fills", "next_open"], ["--fills", "next_close"]
+    assert main([*arguments, *at_open]) == ExitCode.DONE
+    by_open = rows_of(here / "orchestrator-backtest-days.csv")
+    assert main([*arguments]) == ExitCode.DONE
+    assert rows_of(here / "orchestrator-backtest-days.csv") == by_open
+    assert main([*arguments, *at_close]) == ExitCode.DONE
+    assert rows_of(here / "orchestrator-backtest-days.csv") != by_open
+    capsys.readouterr()
+    assert main([*arguments[:3], *at_open]) == ExitCode.USAGE
+    assert "there are no prices with a column open" in capsys.readouterr().err
+
+
+def test_prices_beside_recorded_runs_that_are_wrong_are_told_by_file_row_and_column(
+    recorded: Path, here: Path, capsys: Captured
+) -> None:
+    arguments = ["backtest", "--from-runs", str(recorded), "--prices", "prices.csv"]
+    (here / "prices.csv").write_text(
+        RECORDED_PRICES.replace("2022-12-02,AAPL,51", "2022-12-02,AAPL,-1")
+    )
+    assert main(arguments) == ExitCode.USAGE
+    assert "orchestrator: prices.csv: row 6, close: AAPL on 2022-12-02" in capsys.readouterr().err
+    # Prices of other days leave decisions, and no result.
+    (here / "prices.csv").write_text(RECORDED_PRICES.replace("2022-12-0", "2023-12-0"))
+    assert main([*arguments, "--policy", "lot=10"]) == ExitCode.FAILED
+    assert "note: no results: 2022-12-01 is before the first price" in capsys.readouterr().err
+    assert rows_of(here / "orchestrator-backtest-changes.csv")
 
 
 def test_a_cut_export_is_refused(recorded: Path, capsys: Captured) -> None:

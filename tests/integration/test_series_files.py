@@ -8,7 +8,12 @@ from pyarrow import parquet
 
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
-from orchestrator_entrypoints.commands.series_files import CLOSES, OPENS, WEIGHTS, read_series
+from orchestrator_entrypoints.commands.series_files import (
+    CLOSE_COLUMNS,
+    OPEN_COLUMNS,
+    WEIGHT_COLUMNS,
+    read_series,
+)
 
 LONG = """Date,Symbol,Close,Open
 2024-01-02,KO,60.10,59.9
@@ -35,7 +40,7 @@ def written(tmp_path: Path, content: str) -> Path:
 
 @pytest.mark.parametrize("content", [LONG, WIDE, "\ufeff" + WIDE.replace("\n", "\r\n")])
 def test_rows_of_values_and_rows_of_days_say_the_same(tmp_path: Path, content: str) -> None:
-    file = read_series(written(tmp_path, content), CLOSES, OPENS)
+    file = read_series(written(tmp_path, content), CLOSE_COLUMNS, OPEN_COLUMNS)
     assert [(cell.day, cell.symbol, cell.value) for cell in file.cells] == READ
     assert [str(cell.value) for cell in file.others] == (
         ["59.9", "100", "60.1"] if content is LONG else []
@@ -51,7 +56,7 @@ def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
     columns = {"KO": floats[::2], "MMM": [floats[1], float("nan")], "__index_level_0__": stamps}
     parquet.write_table(pa.table(columns), wide)
     for path in (long, wide):
-        cells = read_series(path, WEIGHTS).cells
+        cells = read_series(path, WEIGHT_COLUMNS).cells
         assert [(cell.day, cell.symbol, cell.value) for cell in cells] == READ
 
 
@@ -79,14 +84,21 @@ def test_what_is_wrong_is_told_by_file_row_and_column(
 ) -> None:
     path = written(tmp_path, content)
     with pytest.raises(CommandFailure) as told:
-        read_series(path, WEIGHTS)
+        read_series(path, WEIGHT_COLUMNS)
     assert str(told.value).startswith(f"{path}: ")
     assert said in str(told.value)
     assert told.value.code is ExitCode.USAGE
+
+
+def test_a_day_without_any_value_is_a_gap_of_prices_and_nothing_in_signals(tmp_path: Path) -> None:
+    path = written(tmp_path, "date,KO\n2024-01-01,\n2024-01-02,1\n2024-01-03,\n2024-01-04,2\n")
+    assert [cell.value for cell in read_series(path, WEIGHT_COLUMNS).cells] == [1, 2]
+    with pytest.raises(CommandFailure, match="row 4: gap: no values on 2024-01-03"):
+        read_series(path, CLOSE_COLUMNS, is_gapless=True)
 
 
 def test_a_file_that_is_no_parquet_is_told(tmp_path: Path) -> None:
     path = tmp_path / "some.parquet"
     path.write_text(WIDE)
     with pytest.raises(CommandFailure, match="no Parquet"):
-        read_series(path, WEIGHTS)
+        read_series(path, WEIGHT_COLUMNS)

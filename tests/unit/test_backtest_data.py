@@ -192,7 +192,20 @@ CLOSES = {day: {"KO": 60, "MO": 40} for day in (*DAYS, date(2024, 1, 5))}
         ),
         ([(D0, "KO", 1)], CLOSES, {D0: {"KO": 1}}, "opens", "gap: MO has a close on 2024-01-02"),
         ([(D0, "KO", 1)], {D0: {"KO": 1}}, {D0: {"KO": 1, "XOM": 1}}, "opens", "no prices of XOM"),
-        ([(D0, "KO", 1)], {D0: {"KO": 1}}, {D0: {"KO": 1}, D1: {"KO": 1}}, "opens", "2024-01-03"),
+        (
+            [(D0, "KO", 1)],
+            {D0: {"KO": 1}},
+            {D0: {"KO": 1}, D1: {"KO": 1}},
+            "opens",
+            "opens, row 1, date: 2024-01-03 has opens, and no closes",
+        ),
+        (
+            [(D0, "KO", 1)],
+            Matrix([D0, D1, date(2024, 1, 4)], ["KO"], [[1.0], [nan], [1.0]]),
+            None,
+            "prices",
+            "prices, row 1, value: gap: KO has earlier prices and none on 2024-01-03",
+        ),
     ],
 )
 def test_what_does_not_fit_together_says_where(
@@ -202,6 +215,13 @@ def test_what_does_not_fit_together_says_where(
         backtest(signals, prices, opens=opens)
     assert raised.value.table == table
     assert words in str(raised.value)
+
+
+def test_rows_of_no_value_are_nothing_in_signals_and_before_the_first_price() -> None:
+    days = [*DAYS, date(2024, 1, 4)]
+    signals = Matrix(days, ["KO"], [[nan], [0.5], [nan]])
+    result = backtest(signals, {D0: {}, D1: {"KO": 1}, days[2]: {"KO": 1}})
+    assert [day.run_status for day in result.days] == ["completed", None]
 
 
 def test_a_zero_weight_before_the_first_price_is_no_mistake() -> None:

@@ -170,9 +170,9 @@ def test_recorded_runs_are_decided_under_other_policies_with_the_account_as_it_w
 
 def test_prices_that_lack_a_recorded_symbol_give_decisions_and_no_result() -> None:
     day = derive(a_record()).snapshot.batch.as_of_date
-    [outcome] = backtest_from_runs([a_record()], {}, prices={day: {"A": 100}}).outcomes
-    assert outcome.result is None
-    assert "no prices of B" in (outcome.why_no_result or "")
+    found = backtest_from_runs([a_record()], {}, prices={day: {"A": 100}})
+    assert [outcome.result for outcome in found.outcomes] == [None]
+    assert found.notes == ("no results: unknown symbol: no prices of B",)
 
 
 def test_what_cannot_be_decided_otherwise_is_refused() -> None:

@@ -17,7 +17,7 @@ from orchestrator_entrypoints.reports.extras import MissingExtra, require_extra
 from orchestrator_entrypoints.reports.figures import SHOWN
 from orchestrator_entrypoints.reports.heat_map import describe_sweep, draw_sweep
 from orchestrator_entrypoints.reports.page import Page, PageTable, write_page
-from orchestrator_entrypoints.reports.sweep_page import sweep_page, table_of
+from orchestrator_entrypoints.reports.sweep_page import notes_of, sweep_page, table_of
 from orchestrator_entrypoints.reports.tables import Rows, TableFormat, write_table
 from orchestrator_entrypoints.sweeps.cells import Axis, Outcome, grid
 
@@ -156,8 +156,27 @@ def test_further_axes_are_averaged_over_and_a_cell_without_figures_is_a_gap() ->
     assert [list(row) for row in trace.z] == [[1, None, 4.5], [6.5, 8.5, 10.5]]
     assert describe_sweep(axes).endswith("mean over buffer")
     page = sweep_page(axes, outcomes, source="ours")
-    assert page.notes == ["3 cells have no figures; the table of cells says why"]
+    assert page.notes == ["3 cells: ValueError: no"]
     assert table_of(outcomes)[0]["error"] == "ValueError: no"
+
+
+def test_notes_of_cells_are_told_with_how_many_they_are_of() -> None:
+    cells = grid((Axis("cap", tuple(map(str, range(20)))),))
+    everywhere = [Outcome(cell, {"notes": "a word of all"}) for cell in cells]
+    assert notes_of(everywhere) == ["a word of all"]
+    texts = ["", "", *["twice"] * 2, *["thrice"] * 3, *(f"alone {n}" for n in range(13))]
+    mixed = [
+        Outcome(cell, {"notes": text}) if text != "alone 0" else Outcome(cell, error="ValueError")
+        for cell, text in zip(cells, texts, strict=True)
+    ]
+    assert notes_of(mixed) == [
+        "3 cells: thrice",
+        "2 cells: twice",
+        "1 cell: ValueError",
+        "1 cell: alone 1",
+        "1 cell: alone 2",
+        "10 cells more have notes: the table of cells holds them",
+    ]
 
 
 @pytest.mark.parametrize("values", [("1",), ("1", "2", "3")])

@@ -47,6 +47,18 @@ class Cell:
     row: int
 
 
+@frozen
+class EmptyRow:
+    """A date whose row holds no value, in a wide form or a mapping.
+
+    Attributes:
+        row: Its place, counting from 0.
+    """
+
+    day: Any
+    row: int
+
+
 @frozen(eq=False)
 class Matrix:
     """An array with its labels.
@@ -62,7 +74,7 @@ class Matrix:
     values: Any
 
 
-def cells_of(given: Any) -> Iterable[Cell]:
+def cells_of(given: Any) -> Iterable[Cell | EmptyRow]:
     """Return the values of any form, in its order.
 
     Raises:
@@ -94,16 +106,14 @@ def _of_rows(rows: Iterable[Any]) -> Iterator[Cell]:
         yield Cell(row[0], row[1], row[2], place)
 
 
-def _of_mapping(days: Mapping[Any, Any]) -> Iterator[Cell]:
+def _of_mapping(days: Mapping[Any, Any]) -> Iterator[Cell | EmptyRow]:
     for place, (day, values) in enumerate(days.items()):
         if not isinstance(values, Mapping):
             raise FormError(f"expected symbols and values, got {str(values)[:60]!r}", place)
-        for symbol, value in values.items():
-            if not _is_missing(value):
-                yield Cell(day, symbol, value, place)
+        yield from _of_day(day, values.items(), place)
 
 
-def _of_matrix(matrix: Matrix) -> Iterator[Cell]:
+def _of_matrix(matrix: Matrix) -> Iterator[Cell | EmptyRow]:
     rows = _as_list(matrix.values)
     dates, symbols = list(matrix.dates), list(matrix.symbols)
     if len(rows) != len(dates) or any(len(row) != len(symbols) for row in rows):
@@ -111,7 +121,7 @@ def _of_matrix(matrix: Matrix) -> Iterator[Cell]:
     return _of_wide(dates, symbols, zip(*rows, strict=True) if rows else ())
 
 
-def _of_frame(frame: Any, names: Sequence[Any]) -> Iterator[Cell]:
+def _of_frame(frame: Any, names: Sequence[Any]) -> Iterator[Cell | EmptyRow]:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise FormError(f"expected each column once, got {twice[0]!r} twice")
@@ -138,12 +148,20 @@ def _of_frame(frame: Any, names: Sequence[Any]) -> Iterator[Cell]:
 
 def _of_wide(
     dates: Sequence[Any], symbols: Sequence[Any], columns: Iterable[Sequence[Any]]
-) -> Iterator[Cell]:
+) -> Iterator[Cell | EmptyRow]:
     by_row = zip(*columns, strict=True)
     for place, (day, values) in enumerate(zip(dates, by_row, strict=True)):
-        for symbol, value in zip(symbols, values, strict=True):
-            if not _is_missing(value):
-                yield Cell(day, symbol, value, place)
+        yield from _of_day(day, zip(symbols, values, strict=True), place)
+
+
+def _of_day(day: Any, values: Iterable[tuple[Any, Any]], place: int) -> Iterator[Cell | EmptyRow]:
+    is_empty = True
+    for symbol, value in values:
+        if not _is_missing(value):
+            is_empty = False
+            yield Cell(day, symbol, value, place)
+    if is_empty:
+        yield EmptyRow(day, place)
 
 
 def _column_names(given: Any) -> Sequence[Any] | None:

@@ -5,7 +5,7 @@ stored snapshot is planned once more, with all else as it was, the account inclu
 have come of the period: its signals and prices are backtested under each policy, from cash alone.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -30,11 +30,12 @@ from orchestrator_core.replay import (
     derive,
 )
 from orchestrator_core.what_if import Changes, what_if
-from orchestrator_entrypoints.backtests.faithful import backtest
+from orchestrator_entrypoints.backtests.faithful import backtest_inputs
 from orchestrator_entrypoints.backtests.fills import FillModel
+from orchestrator_entrypoints.backtests.inputs import read_inputs
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.result import BacktestResult
-from orchestrator_entrypoints.backtests.tables import BacktestDataError
+from orchestrator_entrypoints.backtests.tables import SIGNALS, BacktestDataError
 
 AS_RECORDED = "as recorded"
 
@@ -64,15 +65,13 @@ class PolicyOutcome:
 
     Attributes:
         runs: Every recorded run, in the order of their start.
-        result: What came of the period's signals, from cash alone; None where the record holds too
-            little for it.
-        why_no_result: What it lacks.
+        result: What came of the period's signals, from cash alone; None where there are no prices
+            of them, which a note tells of.
     """
 
     name: str
     runs: tuple[Redecided, ...]
-    result: BacktestResult | None = None
-    why_no_result: str | None = None
+    result: BacktestResult | None
 
     @property
     def changed(self) -> int:
@@ -86,11 +85,16 @@ class FromRuns:
 
     Attributes:
         outcomes: First as recorded, then the others as they were given.
-        notes: What the reader should know, such as runs that were left out.
+        notes: What the reader should know of all of them, such as runs that were left out.
     """
 
     outcomes: tuple[PolicyOutcome, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def results(self) -> Mapping[str, BacktestResult]:
+        """The results there are, by the name of their policy."""
+        return {each.name: each.result for each in self.outcomes if each.result is not None}
 
 
 def backtest_from_runs(
@@ -98,6 +102,7 @@ def backtest_from_runs(
     policies: Mapping[str, Changes],
     *,
     prices: Any = None,
+    opens: Any = None,
     fills: FillModel | None = None,
 ) -> FromRuns:
     """Decide recorded runs under other policies, and backtest their signals under each.
@@ -107,10 +112,12 @@ def backtest_from_runs(
         policies: What is to be otherwise, by name. Prices and weights of symbols are not changed.
         prices: Closes by date and symbol, account currency per share; None takes those that the
             runs were sized with, each standing until the next run that saw one.
+        opens: The same of the opens, beside `prices`; orders trade at them where they are given.
         fills: What becomes of orders.
 
     Raises:
         ValueError: No record can be read, or they are of several strategies.
+        BacktestDataError: It says where prices or opens are wrong.
         InvalidRequest: A change is out of bounds.
     """
     derived, notes = _derive_all(records)
@@ -128,11 +135,20 @@ def backtest_from_runs(
     if len({_in_force(each.snapshot) for _, each in derived}) > 1:
         notes.append("the policy changed meanwhile: results are under that of the first run")
     batches, given = _recorded(merged) if prices is None else (_batches(merged), prices)
+    fills = fills or FillModel()
+    inputs = None
+    try:
+        inputs = read_inputs(batches, given, opens, fills.at)
+    except BacktestDataError as error:
+        if error.table != SIGNALS:
+            raise
+        notes.append(f"no results: {error.problem}")
     outcomes = []
     for name, changes in {AS_RECORDED: Changes(), **policies}.items():
         runs = tuple(_decide_again(run_id, each, changes) for run_id, each in derived)
         policy = _policy_of(merged[min(merged)], changes)
-        outcomes.append(_with_result(PolicyOutcome(name, runs), batches, given, policy, fills))
+        result = None if inputs is None else backtest_inputs(inputs, policy=policy, fills=fills)
+        outcomes.append(PolicyOutcome(name, runs, result))
     return FromRuns(tuple(outcomes), tuple(notes))
 
 
@@ -226,17 +242,3 @@ def _policy_of(snapshot: Snapshot, changes: Changes) -> BacktestPolicy:
         compounds=False,
         strategy_id=snapshot.decision.strategy_id,
     )
-
-
-def _with_result(
-    outcome: PolicyOutcome,
-    batches: Sequence[SignalBatch],
-    prices: Any,
-    policy: BacktestPolicy,
-    fills: FillModel | None,
-) -> PolicyOutcome:
-    try:
-        result = backtest(list(batches), prices, policy=policy, fills=fills)
-    except BacktestDataError as error:
-        return evolve(outcome, why_no_result=str(error))
-    return evolve(outcome, result=result)

@@ -13,6 +13,9 @@ from orchestrator_core.model import Signal, SignalBatch
 from orchestrator_entrypoints.backtests.fills import FillTime
 from orchestrator_entrypoints.backtests.stage import Market
 from orchestrator_entrypoints.backtests.tables import (
+    OPENS,
+    PRICES,
+    SIGNALS,
     BacktestDataError,
     Number,
     Table,
@@ -82,16 +85,16 @@ def read_inputs(signals: Any, prices: Any, opens: Any, at: FillTime | None) -> I
     Raises:
         BacktestDataError: They cannot be made a backtest of.
     """
-    closes = read_table("prices", prices)
+    closes = read_table(PRICES, prices)
     require_prices(closes)
     traded = closes
     if opens is not None:
-        traded = read_table("opens", opens)
+        traded = read_table(OPENS, opens)
         require_prices(traded)
         _require_same(traded, closes)
     elif at is FillTime.NEXT_OPEN:
         problem = "orders are to trade at the next open, and no opens are given"
-        raise BacktestDataError("opens", "value", None, problem)
+        raise BacktestDataError(OPENS, "value", None, problem)
     if at is None:
         at = FillTime.NEXT_CLOSE if opens is None else FillTime.NEXT_OPEN
     if at is FillTime.NEXT_CLOSE:
@@ -101,21 +104,23 @@ def read_inputs(signals: Any, prices: Any, opens: Any, at: FillTime | None) -> I
 
 def _require_same(opens: Table, closes: Table) -> None:
     known = dict(opens.by_date())
+    further = sorted(known.keys() - set(closes.dates))
+    if further:
+        place = opens.places[opens.dates.index(further[0])]
+        problem = f"{further[0]} has opens, and no closes"
+        raise BacktestDataError(OPENS, "date", place, problem)
     for day, row in closes.by_date():
         missing = sorted(row.keys() - known.get(day, {}).keys())
         if missing:
             problem = f"gap: {missing[0]} has a close on {day}, and no open"
-            raise BacktestDataError("opens", "value", None, problem)
+            raise BacktestDataError(OPENS, "value", None, problem)
     require_beside(opens, closes)
-    if opens.dates != closes.dates:
-        problem = "expected the dates of the closes"
-        raise BacktestDataError("opens", "date", None, problem)
 
 
 def _batches(signals: Any, closes: Table) -> Mapping[date, SignalBatch]:
     given = _as_batches(signals)
     if given is None:
-        table = read_table("signals", signals)
+        table = read_table(SIGNALS, signals)
         require_beside(table, closes)
         return {day: batch_of(day, row) for day, row in table.by_date()}
     require_beside(_table_of(given), closes)
@@ -127,9 +132,9 @@ def _table_of(batches: Sequence[SignalBatch]) -> Table:
     for place, (earlier, later) in enumerate(pairwise(dates), start=1):
         if later <= earlier:
             problem = f"{later} comes after {earlier}: dates must ascend"
-            raise BacktestDataError("signals", "date", place, problem)
+            raise BacktestDataError(SIGNALS, "date", place, problem)
     rows = tuple({each.symbol: each.target_weight for each in batch.signals} for batch in batches)
-    return Table("signals", dates, rows, tuple(range(len(batches))))
+    return Table(SIGNALS, dates, rows, tuple(range(len(batches))))
 
 
 def _as_batches(signals: Any) -> Sequence[SignalBatch] | None:

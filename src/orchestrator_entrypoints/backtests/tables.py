@@ -15,7 +15,9 @@ from attrs import frozen
 from orchestrator_core.errors import InvalidRequest, OrchestratorError
 from orchestrator_core.identifiers import Symbol, parse_symbol
 from orchestrator_core.money import has_few_digits
-from orchestrator_entrypoints.backtests.frames import Cell, FormError, cells_of
+from orchestrator_entrypoints.backtests.frames import Cell, EmptyRow, FormError, cells_of
+
+SIGNALS, PRICES, OPENS = "signals", "prices", "opens"
 
 Number = float | int | Decimal
 
@@ -45,7 +47,7 @@ class Table:
 
     Attributes:
         dates: Ascending.
-        rows: One a date.
+        rows: One a date; an empty one only where prices have a gap.
         places: Where in what was given each date begins, counting from 0.
     """
 
@@ -71,7 +73,7 @@ def read_table(name: str, given: Any) -> Table:
         BacktestDataError: Dates do not ascend, a value is given twice, is not finite, or none.
     """
     try:
-        dates, rows, places = _by_date(name, cells_of(given))
+        dates, rows, places = _by_date(name, _heeded(name, cells_of(given)))
     except FormError as error:
         raise BacktestDataError(name, "value", error.row, error.problem) from None
     if not dates:
@@ -79,8 +81,17 @@ def read_table(name: str, given: Any) -> Table:
     return Table(name, tuple(dates), tuple(rows), tuple(places))
 
 
+def _heeded(name: str, cells: Iterable[Cell | EmptyRow]) -> Iterator[Cell | EmptyRow]:
+    """Leave out empty rows that mean nothing: those of signals, and before the first price."""
+    has_value = False
+    for cell in cells:
+        has_value = has_value or isinstance(cell, Cell)
+        if isinstance(cell, Cell) or (has_value and name != SIGNALS):
+            yield cell
+
+
 def _by_date(
-    name: str, cells: Iterable[Cell]
+    name: str, cells: Iterable[Cell | EmptyRow]
 ) -> tuple[list[date], list[dict[Symbol, Number]], list[int]]:
     dates: list[date] = []
     rows: list[dict[Symbol, Number]] = []
@@ -95,6 +106,8 @@ def _by_date(
                 dates.append(day)
                 rows.append({})
                 places.append(cell.row)
+        if isinstance(cell, EmptyRow):
+            continue
         is_text = isinstance(cell.symbol, str)
         symbol = (symbols.get(cell.symbol) if is_text else None) or _symbol(name, cell, symbols)
         if symbol in rows[-1]:
@@ -104,7 +117,7 @@ def _by_date(
     return dates, rows, places
 
 
-def _require_later(name: str, cell: Cell, day: date, dates: Sequence[date]) -> None:
+def _require_later(name: str, cell: Cell | EmptyRow, day: date, dates: Sequence[date]) -> None:
     if dates and day < dates[-1]:
         problem = f"{day} comes after {dates[-1]}: dates must ascend"
         raise BacktestDataError(name, "date", cell.row, problem)
@@ -165,7 +178,7 @@ def exactly(value: Number) -> Decimal:
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
 
 
-def _date(name: str, cell: Cell) -> date:
+def _date(name: str, cell: Cell | EmptyRow) -> date:
     value = cell.day
     # A numpy date knows itself as a Python one.
     if hasattr(value, "astype"):

@@ -25,7 +25,7 @@ def backtest(arguments: argparse.Namespace, console: Console) -> int:
     policy = read_policy(arguments)
     fills = read_fills(arguments, has_opens=history.opens is not None)
     with (
-        history.located(),
+        history.sources.located(),
         console.progress(f"{history.description}: days", total=len(history.days)) as advance,
     ):
         result = go_through(

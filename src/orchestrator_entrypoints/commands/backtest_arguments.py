@@ -67,8 +67,8 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="capital, cap, lot, lot.AAPL, buffer, every, max_order_qty, and their like; given"
-        " again it is, of recorded runs, a further policy",
+        help="capital (100000), cap (20000, or none), lot (1), lot.AAPL, buffer, every (1),"
+        " max_order_qty, and their like; given again it is, of recorded runs, a further policy",
     )
     command.add_argument(
         "--fills",

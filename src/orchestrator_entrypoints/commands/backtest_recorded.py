@@ -1,7 +1,7 @@
 """`backtest --from-runs`: what production decided, decided again under other policies."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator_core.identifiers import Symbol
@@ -9,24 +9,22 @@ from orchestrator_core.ports import RunRepository
 from orchestrator_core.replay import StoredRecord, UnreadableRecord, derive
 from orchestrator_core.run_files import Seal, decode_line, is_seal
 from orchestrator_core.what_if import Changes
-from orchestrator_entrypoints.backtests.from_runs import (
-    FromRuns,
-    PolicyOutcome,
-    backtest_from_runs,
-)
-from orchestrator_entrypoints.commands.backtest_inputs import read_fills
+from orchestrator_entrypoints.backtests.fills import FillModel
+from orchestrator_entrypoints.backtests.from_runs import FromRuns, backtest_from_runs
+from orchestrator_entrypoints.backtests.tables import BacktestDataError
+from orchestrator_entrypoints.commands.backtest_inputs import PriceFile, read_fills, read_prices
 from orchestrator_entrypoints.commands.backtest_outputs import Outputs, missing_told
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure, describe_os_error
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.limit_words import pairs
-from orchestrator_entrypoints.commands.series_files import CLOSES, read_series
 from orchestrator_entrypoints.reports.extras import require_extra
 from orchestrator_entrypoints.reports.recorded_page import (
     COLUMNS,
     cells_of,
     changed_rows,
     day_rows,
+    notes_of,
     recorded_page,
 )
 from orchestrator_entrypoints.sweeps.policy_fields import changes_with
@@ -40,21 +38,36 @@ def backtest_recorded(arguments: argparse.Namespace, outputs: Outputs, console: 
     """
     if arguments.signals is not None:
         raise CommandFailure("--signals: recorded runs have signals of their own", ExitCode.USAGE)
-    fills = read_fills(arguments, has_opens=False)
+    if arguments.engine != "auto":
+        raise CommandFailure("--engine: recorded runs are decided by the workflow", ExitCode.USAGE)
+    with missing_told():
+        prices = PriceFile() if arguments.prices is None else read_prices(arguments.prices)
+    fills = read_fills(arguments, has_opens=prices.opens is not None)
     records = _records(arguments)
     policies = _policies(arguments, records)
-    prices = None
-    if arguments.prices is not None:
-        with missing_told():
-            cells = read_series(Path(arguments.prices), CLOSES).cells
-        prices = [(cell.day, cell.symbol, cell.value) for cell in cells]
-    with console.working(f"deciding {len(records):,} recorded runs again"):
-        try:
-            found = backtest_from_runs(records, policies, prices=prices, fills=fills)
-        except ValueError as problem:
-            raise CommandFailure(str(problem), ExitCode.FAILED) from None
+    with (
+        prices.sources.located(),
+        console.working(f"deciding {len(records):,} recorded runs again"),
+    ):
+        found = _decide_again(records, policies, prices, fills)
     _leave(found, outputs, console)
-    return ExitCode.DONE
+    return ExitCode.DONE if found.results else ExitCode.FAILED
+
+
+def _decide_again(
+    records: Sequence[StoredRecord],
+    policies: Mapping[str, Changes],
+    prices: PriceFile,
+    fills: FillModel,
+) -> FromRuns:
+    try:
+        return backtest_from_runs(
+            records, policies, prices=prices.closes or None, opens=prices.opens, fills=fills
+        )
+    except BacktestDataError:
+        raise  # told with its file and row
+    except ValueError as problem:
+        raise CommandFailure(str(problem), ExitCode.FAILED) from None
 
 
 def _leave(found: FromRuns, outputs: Outputs, console: Console) -> None:
@@ -65,18 +78,10 @@ def _leave(found: FromRuns, outputs: Outputs, console: Console) -> None:
     left, *figures = COLUMNS
     columns = [Column(left), *(Column(name, is_right=True) for name in figures)]
     console.table(columns, rows)
-    for note in (*found.notes, *_without_result(found.outcomes)):
+    for note in notes_of(found):
         console.note(f"note: {note}")
     for path in paths:
         console.line(f"wrote {path}")
-
-
-def _without_result(outcomes: Sequence[PolicyOutcome]) -> tuple[str, ...]:
-    return tuple(
-        f"{outcome.name}: no result of the whole: {outcome.why_no_result}"
-        for outcome in outcomes
-        if outcome.why_no_result is not None
-    )
 
 
 def _policies(arguments: argparse.Namespace, records: Sequence[StoredRecord]) -> dict[str, Changes]:

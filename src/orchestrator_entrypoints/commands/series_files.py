@@ -18,9 +18,9 @@ from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.reports.extras import require_extra
 
-WEIGHTS = ("weight", "target_weight")
-CLOSES = ("close", "price")
-OPENS = ("open",)
+WEIGHT_COLUMNS = ("weight", "target_weight")
+CLOSE_COLUMNS = ("close", "price")
+OPEN_COLUMNS = ("open",)
 
 
 @frozen
@@ -54,13 +54,16 @@ class SeriesFile:
     others: tuple[Cell, ...] = ()
 
 
-def read_series(path: Path, names: Sequence[str], others: Sequence[str] = ()) -> SeriesFile:
+def read_series(
+    path: Path, names: Sequence[str], others: Sequence[str] = (), *, is_gapless: bool = False
+) -> SeriesFile:
     """Return the values of a file.
 
     Args:
         path: Parquet where it ends in `.parquet`, else CSV.
         names: What the column of values may be called.
         others: What a second column of values may be called.
+        is_gapless: Whether every day from the first value on must have one.
 
     Raises:
         CommandFailure: The file cannot be understood; names it, the row and the column.
@@ -79,7 +82,7 @@ def read_series(path: Path, names: Sequence[str], others: Sequence[str] = ()) ->
         if len(row) != len(header):
             raise _failure(path, number, "", f"expected {len(header)} columns, got {len(row)}")
     if "symbol" not in places:
-        cells = tuple(_by_day(path, header, places["date"], body))
+        cells = tuple(_by_day(path, header, places["date"], body, is_gapless=is_gapless))
         return SeriesFile(path, _some(path, cells))
     found = _column(path, places, names)
     second = next((name for name in others if name in places), None)
@@ -117,14 +120,21 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 
-def _by_day(path: Path, header: Sequence[str], dated: int, body: Body) -> Iterator[Cell]:
+def _by_day(
+    path: Path, header: Sequence[str], dated: int, body: Body, *, is_gapless: bool
+) -> Iterator[Cell]:
     symbols = {
         place: _symbol(path, 1, name, name) for place, name in enumerate(header) if place != dated
     }
     if not symbols:
         raise _failure(path, 1, "header", "expected a column symbol, or one column a symbol")
+    has_begun = False
     for number, row in body:
         day = _date(path, number, row[dated])
+        is_empty = not any(_is_there(row[place]) for place in symbols)
+        if is_empty and has_begun and is_gapless:
+            raise _failure(path, number, "", f"gap: no values on {day}")
+        has_begun = has_begun or not is_empty
         for place, symbol in symbols.items():
             if _is_there(row[place]):
                 value = _number(path, number, header[place], row[place])

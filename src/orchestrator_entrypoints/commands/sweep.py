@@ -3,6 +3,7 @@
 import argparse
 import os
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from attrs import frozen
@@ -17,8 +18,9 @@ from orchestrator_entrypoints.commands.backtest_outputs import (
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
+from orchestrator_entrypoints.commands.limit_words import pairs
 from orchestrator_entrypoints.reports.extras import require_extra
-from orchestrator_entrypoints.reports.sweep_page import best_first, sweep_page, table_of
+from orchestrator_entrypoints.reports.sweep_page import best_first, notes_of, sweep_page, table_of
 from orchestrator_entrypoints.sweeps.backtesting import Backtesting
 from orchestrator_entrypoints.sweeps.cells import (
     Axis,
@@ -30,7 +32,7 @@ from orchestrator_entrypoints.sweeps.cells import (
     sample,
 )
 from orchestrator_entrypoints.sweeps.journal import JournalError, open_journal
-from orchestrator_entrypoints.sweeps.policy_fields import policy_with
+from orchestrator_entrypoints.sweeps.policy_fields import full_name, policy_with
 from orchestrator_entrypoints.sweeps.processes import run_on_processes
 from orchestrator_entrypoints.sweeps.sweeping import Compute
 from orchestrator_entrypoints.sweeps.sweeping import sweep as go_over
@@ -57,7 +59,7 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
     fills = read_fills(arguments, has_opens=history.opens is not None)
     work = Backtesting(history.signals, history.closes, history.opens, policy, fills)
     # Data that no backtest can be made of are told before any worker has them.
-    with history.located():
+    with history.sources.located():
         work.check()
     outcomes = _outcomes(
         plan,
@@ -86,6 +88,7 @@ def _plan(arguments: argparse.Namespace, policy: BacktestPolicy) -> _Plan:
         )
     cells = grid(axes) if count is None else sample(axes, count, arguments.seed)
     _require_readable(axes, policy)
+    _require_apart(axes, arguments)
     return _Plan(axes, cells)
 
 
@@ -97,6 +100,13 @@ def _require_readable(axes: tuple[Axis, ...], policy: BacktestPolicy) -> None:
                 policy_with(policy, [(axis.name, value)])
     except ValueError as problem:
         raise CommandFailure(f"--grid: {problem}", ExitCode.USAGE) from None
+
+
+def _require_apart(axes: tuple[Axis, ...], arguments: argparse.Namespace) -> None:
+    given = {full_name(name) for name, _ in pairs(chain(*arguments.policy), "--policy")}
+    for axis in axes:
+        if full_name(axis.name) in given:
+            raise CommandFailure(f"--grid: {axis.name} is in --policy too", ExitCode.USAGE)
 
 
 def _compute(arguments: argparse.Namespace, work: Backtesting) -> Compute:
@@ -145,14 +155,13 @@ def _leave(
         for outcome in best_first(outcomes)[:SHOWN]
     ]
     console.table([Column(name, is_right=True) for name in columns], rows)
+    for note in notes_of(outcomes):
+        console.note(f"note: {note}")
     for path in (*paths, outputs.path_of(".jsonl")):
         console.line(f"wrote {path}")
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
-    for outcome in failed[:SHOWN]:
-        words = " ".join(f"{name}={value}" for name, value in outcome.cell)
-        console.error(f"{words}: {outcome.error}")
+    failed = sum(outcome.error is not None for outcome in outcomes)
     if failed:
-        console.error(f"{len(failed):,} of {len(outcomes):,} cells have no figures")
+        console.error(f"{failed:,} of {len(outcomes):,} cells have no figures")
     return ExitCode.FAILED if failed else ExitCode.DONE
 
 

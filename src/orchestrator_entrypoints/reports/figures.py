@@ -26,7 +26,8 @@ SHOWN = (
 def figures_of(result: BacktestResult) -> Mapping[str, str]:
     """Return a backtest's figures, numbers as text, decimals and floats digit by digit.
 
-    `days_digest` stands for every figure of every day: equal where the whole results are.
+    `days_digest` stands for every figure of every day: equal where the whole results are. `notes`
+    is what the reader should know.
     """
     summary = result.summary()
     leftovers = [day.leftover_cash for day in result.days if day.leftover_cash is not None]
@@ -46,6 +47,7 @@ def figures_of(result: BacktestResult) -> Mapping[str, str]:
         "failed_runs": str(summary.failed_runs),
         "mean_leftover": "" if mean is None else f"{mean:.2f}",
         "days_digest": sha256(repr(result.table()).encode()).hexdigest(),
+        "notes": "; ".join(result.notes),
     }
 
 

@@ -1,6 +1,6 @@
 """Recorded runs under several policies: tables, and a page that sets them beside one another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from orchestrator_core.money import add_all
@@ -57,16 +57,12 @@ def changed_rows(found: FromRuns) -> list[dict[str, Value]]:
 def day_rows(found: FromRuns) -> list[dict[str, Value]]:
     """Return a row a day of each policy that has a result."""
     return [
-        {"policy": outcome.name, **row}
-        for outcome in found.outcomes
-        if outcome.result is not None
-        for row in outcome.result.table()
+        {"policy": name, **row} for name, result in found.results.items() for row in result.table()
     ]
 
 
 def recorded_page(found: FromRuns) -> Page:
     """Return the page of recorded runs under several policies."""
-    results = [(each.name, each.result) for each in found.outcomes if each.result is not None]
     runs = found.outcomes[0].runs
     changed = tuple(
         tuple(str(row[name] or "") for name in ("policy", "date", "symbol", "before", "after"))
@@ -76,25 +72,37 @@ def recorded_page(found: FromRuns) -> Page:
         title="Recorded runs under other policies",
         lead=f"{len(runs):,} runs, {runs[0].as_of_date} to {runs[-1].as_of_date}",
         figures=[],
-        plots=[("From cash alone", _plot(results))] if results else [],
+        plots=[("From cash alone", _plot(found.results))] if found.results else [],
         tables=[
             PageTable("Policies", COLUMNS, tuple(map(cells_of, found.outcomes))),
             PageTable("Decided otherwise", ("policy", "date", "symbol", "was", "is"), changed),
         ],
-        notes=[
-            *found.notes,
-            *(f"{each.name}: {each.why_no_result}" for each in found.outcomes if not each.result),
-        ],
+        notes=notes_of(found),
     )
 
 
-def _plot(results: Sequence[tuple[str, BacktestResult]]) -> Plot:
+def notes_of(found: FromRuns) -> list[str]:
+    """Return what the reader should know: of all, then of which result."""
+    by_note: dict[str, list[str]] = {}
+    for name, result in found.results.items():
+        for note in result.notes:
+            by_note.setdefault(note, []).append(name)
+    return [
+        *found.notes,
+        *(
+            note if len(names) == len(found.results) else f"{', '.join(names)}: {note}"
+            for note, names in by_note.items()
+        ),
+    ]
+
+
+def _plot(results: Mapping[str, BacktestResult]) -> Plot:
     def panel(title: str, value: Callable[[Day], Decimal], *, is_share: bool = False) -> Panel:
         return Panel(
             title,
             [
                 line(name, [float(value(day)) for day in result.days], COLOURS[n % len(COLOURS)])
-                for n, (name, result) in enumerate(results)
+                for n, (name, result) in enumerate(results.items())
             ],
             is_share=is_share,
         )
@@ -105,5 +113,5 @@ def _plot(results: Sequence[tuple[str, BacktestResult]]) -> Plot:
             panel("Drawdown", lambda day: -day.drawdown, is_share=True),
             panel("Gross exposure, account currency", lambda day: day.gross),
         ],
-        [day.date.isoformat() for day in results[0][1].days],
+        [day.date.isoformat() for day in next(iter(results.values())).days],
     )

@@ -1,5 +1,6 @@
 """A sweep as a page: the picture, and the best cells."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from orchestrator_entrypoints.reports.figures import SHOWN
@@ -9,6 +10,8 @@ from orchestrator_entrypoints.reports.tables import Value
 from orchestrator_entrypoints.sweeps.cells import Axis, Outcome
 
 BEST = 20
+# Beyond these, notes stand in the table of cells alone.
+MOST_NOTES = 5
 
 
 def best_first(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -39,7 +42,6 @@ def sweep_page(axes: Sequence[Axis], outcomes: Sequence[Outcome], *, source: str
         source: What was traded, in words.
     """
     best = best_first(outcomes)
-    failed = len(outcomes) - len(best)
     figures = [("cells", f"{len(outcomes):,}")]
     if best:
         figures += [
@@ -52,8 +54,26 @@ def sweep_page(axes: Sequence[Axis], outcomes: Sequence[Outcome], *, source: str
         figures=figures,
         plots=[(describe_sweep(axes), draw_sweep(axes, outcomes, SHOWN))],
         tables=[_best_table(axes, best[:BEST])],
-        notes=[f"{failed:,} cells have no figures; the table of cells says why"] if failed else [],
+        notes=notes_of(outcomes),
     )
+
+
+def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return what the reader should know of how many cells, the most frequent first."""
+    said = (outcome.error or outcome.figures.get("notes") for outcome in outcomes)
+    texts = Counter(text for text in said if text)
+    told = texts.most_common(MOST_NOTES)
+    notes = [
+        text if count == len(outcomes) else f"{_counted(count)}: {text}" for text, count in told
+    ]
+    others = texts.total() - sum(count for _, count in told)
+    if others:
+        notes.append(f"{_counted(others)} more have notes: the table of cells holds them")
+    return notes
+
+
+def _counted(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count:,} cells"
 
 
 def _best_table(axes: Sequence[Axis], best: Sequence[Outcome]) -> PageTable:

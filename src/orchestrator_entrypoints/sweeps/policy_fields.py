@@ -103,10 +103,15 @@ def changes_with(
     )
 
 
+def full_name(name: str) -> str:
+    """Return a field's name for its short one, or the name as it is."""
+    return SHORT.get(name, name)
+
+
 def _by_full_name(written: Iterable[tuple[str, str]]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, text in written:
-        full = SHORT.get(name, name)
+        full = full_name(name)
         if full in fields:
             raise ValueError(f"{name} is given twice")
         if full not in NAMES and not full.startswith(f"{LOT}."):
