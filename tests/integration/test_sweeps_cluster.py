@@ -96,13 +96,13 @@ def test_a_scheduler_that_is_lost_ends_the_sweep_with_what_is_known_kept(
     gate = tmp_path / "gate"
     work = CountedWork(tmp_path / "log", gate, gated_from=3)
     with open_journal(tmp_path / "journal", "inputs") as journal:
-        compute = partial(run_on_cluster, work, scheduler=cluster.address, connect_seconds=1)
+        compute = partial(run_on_cluster, work, scheduler=cluster.address)
 
         def lose(_steps: int) -> None:
             if len(journal.done) == 3:
                 cluster.kill_scheduler()
 
-        with pytest.raises(ClusterUnavailable):
+        with pytest.raises(ClusterUnavailable, match="the scheduler was lost"):
             sweep(numbers(6), compute, journal, progress=lose)
         assert set(journal.done) == set(numbers(3))
         gate.touch()
@@ -137,7 +137,7 @@ def test_a_cluster_without_workers_is_told(tmp_path: Path) -> None:
                 CountedWork(tmp_path / "log"),
                 numbers(1),
                 scheduler=empty.address,
-                connect_seconds=1,
+                connect_seconds=3,
             )
         )
 
