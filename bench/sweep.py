@@ -17,9 +17,10 @@ from pathlib import Path
 
 from bench.tables import print_table
 from orchestrator_entrypoints.backtests.fills import FillModel
+from orchestrator_entrypoints.backtests.inputs import read_inputs
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.commands.bundled import bundled_rows
-from orchestrator_entrypoints.sweeps.backtesting import Backtesting
+from orchestrator_entrypoints.sweeps.backtest_work import BacktestWork
 from orchestrator_entrypoints.sweeps.cells import Outcome, grid, parse_axis
 from orchestrator_entrypoints.sweeps.cluster import run_on_cluster
 from orchestrator_entrypoints.sweeps.journal import open_journal
@@ -39,7 +40,7 @@ def sweeps(*, quick: bool = False) -> None:
     cells = grid(QUICK_AXES if quick else AXES)
     signals, closes = bundled_rows()
     policy = BacktestPolicy(max_position_size=Decimal(20_000))
-    work = Backtesting(signals, closes, None, policy, FillModel())
+    work = BacktestWork(read_inputs(signals, closes, None, None), policy, FillModel())
     rows, first = [], None
     with running_cluster(workers=2) as scheduler:
         ways: dict[str, Compute] = {

@@ -116,9 +116,13 @@ def test_tables_may_be_parquet(here: Path) -> None:
         ("signals.csv", SIGNALS + "2024-01-04,KO,1\n", "row 6, symbol: KO is given twice"),
         ("signals.csv", SIGNALS + "2024-01-05,XOM,1\n", "row 6, symbol: unknown symbol"),
         ("signals.csv", SIGNALS + "2024-01-08,KO,1\n", "row 6, date: look-ahead: 2024-01-08"),
-        ("signals.csv", SIGNALS + "2024-01-05,KO,x\n", "row 6, weight: expected a finite number"),
-        ("prices.csv", PRICES.replace("101,100\n", "-1,9\n"), "row 4, close: MMM on 2024-01-03"),
-        ("prices.csv", PRICES.replace("2024-01-04,MMM,99,101\n", ""), "row 6, close: gap: MMM has"),
+        (
+            "signals.csv",
+            SIGNALS + "2024-01-05,KO,x\n",
+            "row 6, weight: KO: expected a finite number",
+        ),
+        ("prices.csv", PRICES.replace("101,100\n", "-1,9\n"), "row 5, close: MMM on 2024-01-03"),
+        ("prices.csv", PRICES.replace("2024-01-04,MMM,99,101\n", ""), "row 6, date: gap: MMM has"),
         ("prices.csv", PRICES.replace("61,60.5", "61,0"), "row 4, open: KO on 2024-01-03"),
     ],
 )

@@ -76,7 +76,9 @@ FORMS: dict[str, Any] = {
 
 def values_of(table: Table) -> list[tuple[date, str, float]]:
     return [
-        (day, symbol, float(value)) for day, row in table.by_date() for symbol, value in row.items()
+        (day, symbol, float(value))
+        for _, day, values in table.by_date()
+        for symbol, value in values.items()
     ]
 
 
@@ -133,11 +135,13 @@ D0, D1 = DAYS
         ([(20240102, "KO", 1)], "date", 0, "expected a day"),
         ([(D0, "K O", 1)], "symbol", 0, "'K O' is no symbol"),
         ([(D0, 7, 1)], "symbol", 0, "expected a symbol, got '7'"),
-        ([(D0, "KO")], "value", 0, "expected (date, symbol, value)"),
-        (["KO"], "value", 0, "expected (date, symbol, value)"),
-        ({D0: 5}, "value", 0, "expected symbols and values, got '5'"),
+        ([(D0, "KO")], "row", 0, "expected (date, symbol, value)"),
+        (["KO"], "row", 0, "expected (date, symbol, value)"),
+        ({D0: 5}, "row", 0, "expected symbols and values, got '5'"),
         (Matrix(DAYS, ["KO"], [[1.0]]), "value", None, "expected 2 rows of 1 values"),
-        (LikePolars({"KO": [1]}), "value", None, "expected a column date"),
+        ({D0: {"KO": "x"}}, "KO", 0, "expected a finite number, got 'x'"),
+        (LikePolars({**LONG, "weight": [1, "x", 2]}), "weight", 1, "MO: expected a finite"),
+        (LikePolars({"KO": [1]}), "date", None, "expected a column date"),
         (LikePolars({**LONG, "more": LONG["weight"]}), "value", None, "expected one column beside"),
         ([], "value", None, "expected at least one value"),
         (5, "value", None, "expected rows of (date, symbol, value)"),
@@ -191,20 +195,26 @@ CLOSES = {day: {"KO": 60, "MO": 40} for day in (*DAYS, date(2024, 1, 5))}
             "expected a price above zero, got -5.5",
         ),
         ([(D0, "KO", 1)], CLOSES, {D0: {"KO": 1}}, "opens", "gap: MO has a close on 2024-01-02"),
-        ([(D0, "KO", 1)], {D0: {"KO": 1}}, {D0: {"KO": 1, "XOM": 1}}, "opens", "no prices of XOM"),
+        (
+            [(D0, "KO", 1)],
+            {D0: {"KO": 1}},
+            {D0: {"KO": 1, "XOM": 1}},
+            "opens",
+            "XOM has an open on 2024-01-02, and no",
+        ),
         (
             [(D0, "KO", 1)],
             {D0: {"KO": 1}},
             {D0: {"KO": 1}, D1: {"KO": 1}},
             "opens",
-            "opens, row 1, date: 2024-01-03 has opens, and no closes",
+            "opens, row 1, date: KO has an open on 2024-01-03, and no close",
         ),
         (
             [(D0, "KO", 1)],
             Matrix([D0, D1, date(2024, 1, 4)], ["KO"], [[1.0], [nan], [1.0]]),
             None,
             "prices",
-            "prices, row 1, value: gap: KO has earlier prices and none on 2024-01-03",
+            "prices, row 1, date: gap: KO has earlier prices and none on 2024-01-03",
         ),
     ],
 )

@@ -117,8 +117,8 @@ def why_not_arrays(
             return f"in delta mode {hindrance} judges the difference, not the target"
     if any(
         exactly(float(value)) != exactly(value)
-        for row in inputs.closes.rows
-        for value in row.values()
+        for closes in inputs.closes.values
+        for value in closes.values()
     ):
         return "a price has more digits than a float holds"
     return None

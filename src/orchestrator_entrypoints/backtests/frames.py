@@ -3,7 +3,7 @@
 Rows: `(date, symbol, value)`, or mappings with `date`, `symbol` and one more name. Mappings: a date
 to a mapping of symbols to values. `Matrix`: an array with labels. Frames of pandas, polars or
 Arrow, known by what they can do: long with columns `date` and `symbol`, or wide with a column a
-symbol and the dates in a column `date` or in the index.
+symbol and the dates in a column `date` or in the index. `Cell`s, of a form of your own.
 
 In a wide form, None and nan stand for no value. In rows, a value that is none is a mistake.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import frozen
 
-DATE, SYMBOL = "date", "symbol"
+DATE, SYMBOL, VALUE, ROW = "date", "symbol", "value", "row"
 CELL_PARTS = 3
 
 
@@ -23,12 +23,14 @@ class FormError(ValueError):
     """What is given has no form known here.
 
     Attributes:
+        field: `date`, `row` or `value`.
         row: Counting from 0; None where it is about no one row.
         problem: One sentence that names what was expected.
     """
 
-    def __init__(self, problem: str, row: int | None = None) -> None:
+    def __init__(self, field: str, problem: str, row: int | None = None) -> None:
         super().__init__(problem)
+        self.field = field
         self.row = row
         self.problem = problem
 
@@ -38,13 +40,15 @@ class Cell:
     """One value as it was given.
 
     Attributes:
-        row: Place of its row, counting from 0.
+        row: Of what was given, counting from 0 unless the form counts otherwise.
+        column: What the value's column is called.
     """
 
     day: Any
     symbol: Any
     value: Any
     row: int
+    column: Any = VALUE
 
 
 @frozen
@@ -52,11 +56,15 @@ class EmptyRow:
     """A date whose row holds no value, in a wide form or a mapping.
 
     Attributes:
-        row: Its place, counting from 0.
+        row: As of a `Cell`.
     """
 
     day: Any
     row: int
+
+
+# What every form is made of.
+Given = Cell | EmptyRow
 
 
 @frozen(eq=False)
@@ -74,7 +82,7 @@ class Matrix:
     values: Any
 
 
-def cells_of(given: Any) -> Iterable[Cell | EmptyRow]:
+def cells_of(given: Any) -> Iterable[Given]:
     """Return the values of any form, in its order.
 
     Raises:
@@ -91,49 +99,53 @@ def cells_of(given: Any) -> Iterable[Cell | EmptyRow]:
     if isinstance(given, Iterable) and not isinstance(given, str | bytes):
         return _of_rows(given)
     raise FormError(
+        VALUE,
         "expected rows of (date, symbol, value), a mapping, a Matrix or a frame, got "
-        f"{type(given).__name__}"
+        f"{type(given).__name__}",
     )
 
 
-def _of_rows(rows: Iterable[Any]) -> Iterator[Cell]:
+def _of_rows(rows: Iterable[Any]) -> Iterator[Given]:
     for place, row in enumerate(rows):
+        if isinstance(row, Cell | EmptyRow):
+            yield row
+            continue
         if isinstance(row, Mapping):
             values = [value for name, value in row.items() if name not in {DATE, SYMBOL}]
             row = (row.get(DATE), row.get(SYMBOL), *values)  # noqa: PLW2901 - the same in one form
         if isinstance(row, str) or not isinstance(row, Sequence) or len(row) != CELL_PARTS:
-            raise FormError(f"expected (date, symbol, value), got {str(row)[:60]!r}", place)
+            raise FormError(ROW, f"expected (date, symbol, value), got {str(row)[:60]!r}", place)
         yield Cell(row[0], row[1], row[2], place)
 
 
-def _of_mapping(days: Mapping[Any, Any]) -> Iterator[Cell | EmptyRow]:
+def _of_mapping(days: Mapping[Any, Any]) -> Iterator[Given]:
     for place, (day, values) in enumerate(days.items()):
         if not isinstance(values, Mapping):
-            raise FormError(f"expected symbols and values, got {str(values)[:60]!r}", place)
+            raise FormError(ROW, f"expected symbols and values, got {str(values)[:60]!r}", place)
         yield from _of_day(day, values.items(), place)
 
 
-def _of_matrix(matrix: Matrix) -> Iterator[Cell | EmptyRow]:
+def _of_matrix(matrix: Matrix) -> Iterator[Given]:
     rows = _as_list(matrix.values)
     dates, symbols = list(matrix.dates), list(matrix.symbols)
     if len(rows) != len(dates) or any(len(row) != len(symbols) for row in rows):
-        raise FormError(f"expected {len(dates)} rows of {len(symbols)} values")
+        raise FormError(VALUE, f"expected {len(dates)} rows of {len(symbols)} values")
     return _of_wide(dates, symbols, zip(*rows, strict=True) if rows else ())
 
 
-def _of_frame(frame: Any, names: Sequence[Any]) -> Iterator[Cell | EmptyRow]:
+def _of_frame(frame: Any, names: Sequence[Any]) -> Iterator[Given]:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise FormError(f"expected each column once, got {twice[0]!r} twice")
+        raise FormError(ROW, f"expected each column once, got {twice[0]!r} twice")
     lower = {str(name).lower(): name for name in names}
     if DATE in lower and SYMBOL in lower:
         others = [name for name in names if str(name).lower() not in {DATE, SYMBOL}]
         if len(others) != 1:
-            raise FormError(f"expected one column beside date and symbol, got {others}")
+            raise FormError(VALUE, f"expected one column beside date and symbol, got {others}")
         columns = (_as_list(frame[lower[DATE]]), _as_list(frame[lower[SYMBOL]]))
         values = _as_list(frame[others[0]])
         return (
-            Cell(day, symbol, value, place)
+            Cell(day, symbol, value, place, others[0])
             for place, (day, symbol, value) in enumerate(zip(*columns, values, strict=True))
         )
     if DATE in lower:
@@ -141,25 +153,25 @@ def _of_frame(frame: Any, names: Sequence[Any]) -> Iterator[Cell | EmptyRow]:
     elif hasattr(frame, "index"):
         dates = _as_list(frame.index)
     else:
-        raise FormError("expected a column date")
+        raise FormError(DATE, "expected a column date")
     symbols = [name for name in names if str(name).lower() != DATE]
     return _of_wide(dates, symbols, (_as_list(frame[name]) for name in symbols))
 
 
 def _of_wide(
     dates: Sequence[Any], symbols: Sequence[Any], columns: Iterable[Sequence[Any]]
-) -> Iterator[Cell | EmptyRow]:
+) -> Iterator[Given]:
     by_row = zip(*columns, strict=True)
     for place, (day, values) in enumerate(zip(dates, by_row, strict=True)):
         yield from _of_day(day, zip(symbols, values, strict=True), place)
 
 
-def _of_day(day: Any, values: Iterable[tuple[Any, Any]], place: int) -> Iterator[Cell | EmptyRow]:
+def _of_day(day: Any, values: Iterable[tuple[Any, Any]], place: int) -> Iterator[Given]:
     is_empty = True
     for symbol, value in values:
         if not _is_missing(value):
             is_empty = False
-            yield Cell(day, symbol, value, place)
+            yield Cell(day, symbol, value, place, symbol)
     if is_empty:
         yield EmptyRow(day, place)
 

@@ -19,10 +19,10 @@ from orchestrator_entrypoints.backtests.tables import (
     BacktestDataError,
     Number,
     Table,
+    beside,
     exactly,
+    read_prices,
     read_table,
-    require_beside,
-    require_prices,
 )
 
 Prices = Mapping[Symbol, Decimal]
@@ -56,7 +56,7 @@ class Inputs:
 
     def closes_at(self, place: int) -> Prices:
         """Return the closes of the date at that place, account currency per share."""
-        return _exact(self.closes.rows[place])
+        return _exact(self.closes.values[place])
 
     def market(self, place: int, closes: Prices) -> Market:
         """Return what a decision on the date at that place sees, and what its orders meet.
@@ -67,9 +67,9 @@ class Inputs:
         """
         return Market(
             closes=closes,
-            references=_exact(self.closes.rows[place - 1]) if place else {},
+            references=_exact(self.closes.values[place - 1]) if place else {},
             before=self.dates[place - 1] if place else None,
-            next_prices=_exact(self.traded.rows[place + 1]),
+            next_prices=_exact(self.traded.values[place + 1]),
         )
 
 
@@ -85,12 +85,10 @@ def read_inputs(signals: Any, prices: Any, opens: Any, at: FillTime | None) -> I
     Raises:
         BacktestDataError: They cannot be made a backtest of.
     """
-    closes = read_table(PRICES, prices)
-    require_prices(closes)
+    closes = read_prices(PRICES, prices)
     traded = closes
     if opens is not None:
-        traded = read_table(OPENS, opens)
-        require_prices(traded)
+        traded = read_prices(OPENS, opens)
         _require_same(traded, closes)
     elif at is FillTime.NEXT_OPEN:
         problem = "orders are to trade at the next open, and no opens are given"
@@ -103,38 +101,37 @@ def read_inputs(signals: Any, prices: Any, opens: Any, at: FillTime | None) -> I
 
 
 def _require_same(opens: Table, closes: Table) -> None:
-    known = dict(opens.by_date())
-    further = sorted(known.keys() - set(closes.dates))
-    if further:
-        place = opens.places[opens.dates.index(further[0])]
-        problem = f"{further[0]} has opens, and no closes"
-        raise BacktestDataError(OPENS, "date", place, problem)
-    for day, row in closes.by_date():
-        missing = sorted(row.keys() - known.get(day, {}).keys())
+    closed = {day: values.keys() for _, day, values in closes.by_date()}
+    opened = {day: values.keys() for _, day, values in opens.by_date()}
+    for row, day, values in opens.by_date():
+        further = sorted(values.keys() - closed.get(day, frozenset()))
+        if further:
+            problem = f"{further[0]} has an open on {day}, and no close"
+            raise BacktestDataError(OPENS, "date", row, problem)
+    for day, symbols in closed.items():
+        missing = sorted(symbols - opened.get(day, frozenset()))
         if missing:
             problem = f"gap: {missing[0]} has a close on {day}, and no open"
             raise BacktestDataError(OPENS, "value", None, problem)
-    require_beside(opens, closes)
 
 
 def _batches(signals: Any, closes: Table) -> Mapping[date, SignalBatch]:
+    check = beside(closes)
     given = _as_batches(signals)
     if given is None:
-        table = read_table(SIGNALS, signals)
-        require_beside(table, closes)
-        return {day: batch_of(day, row) for day, row in table.by_date()}
-    require_beside(_table_of(given), closes)
-    return {batch.as_of_date: batch for batch in given}
-
-
-def _table_of(batches: Sequence[SignalBatch]) -> Table:
-    dates = tuple(batch.as_of_date for batch in batches)
-    for place, (earlier, later) in enumerate(pairwise(dates), start=1):
+        table = read_table(SIGNALS, signals, check)
+        return {day: batch_of(day, weights) for _, day, weights in table.by_date()}
+    for place, (earlier, later) in enumerate(pairwise(each.as_of_date for each in given), start=1):
         if later <= earlier:
             problem = f"{later} comes after {earlier}: dates must ascend"
             raise BacktestDataError(SIGNALS, "date", place, problem)
-    rows = tuple({each.symbol: each.target_weight for each in batch.signals} for batch in batches)
-    return Table(SIGNALS, dates, rows, tuple(range(len(batches))))
+    for place, batch in enumerate(given):
+        for signal in batch.signals:
+            objection = check(batch.as_of_date, signal.symbol, signal.target_weight)
+            if objection is not None:
+                field = objection.field or "value"
+                raise BacktestDataError(SIGNALS, field, place, objection.problem)
+    return {batch.as_of_date: batch for batch in given}
 
 
 def _as_batches(signals: Any) -> Sequence[SignalBatch] | None:
@@ -162,5 +159,5 @@ def asked_for(batch: SignalBatch, held: Iterable[Symbol]) -> tuple[Symbol, ...]:
     return named + tuple(sorted(frozenset(held).difference(named)))
 
 
-def _exact(row: Mapping[Symbol, Number]) -> Prices:
-    return {symbol: exactly(value) for symbol, value in row.items()}
+def _exact(values: Mapping[Symbol, Number]) -> Prices:
+    return {symbol: exactly(value) for symbol, value in values.items()}

@@ -4,18 +4,27 @@ A table of prices has no gaps: from a symbol's first price on, every date has on
 signals may leave out what it likes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from math import isfinite
 from typing import Any
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from orchestrator_core.errors import InvalidRequest, OrchestratorError
 from orchestrator_core.identifiers import Symbol, parse_symbol
 from orchestrator_core.money import has_few_digits
-from orchestrator_entrypoints.backtests.frames import Cell, EmptyRow, FormError, cells_of
+from orchestrator_entrypoints.backtests.frames import (
+    DATE,
+    SYMBOL,
+    VALUE,
+    Cell,
+    EmptyRow,
+    FormError,
+    Given,
+    cells_of,
+)
 
 SIGNALS, PRICES, OPENS = "signals", "prices", "opens"
 
@@ -27,8 +36,8 @@ class BacktestDataError(OrchestratorError, ValueError):
 
     Attributes:
         table: `signals`, `prices` or `opens`.
-        field: `date`, `symbol` or `value`.
-        row: Where in the table, counting from 0; None where it is about no one row.
+        field: `date`, `symbol`, `row`, or what the column of the value is called.
+        row: Where in what was given, counting from 0; None where it is about no one row.
         problem: One sentence that names what was expected.
     """
 
@@ -47,120 +56,180 @@ class Table:
 
     Attributes:
         dates: Ascending.
-        rows: One a date; an empty one only where prices have a gap.
-        places: Where in what was given each date begins, counting from 0.
+        values: One mapping a date; an empty one only where prices have a gap.
+        first_rows: Where in what was given each date begins.
     """
 
     name: str
     dates: tuple[date, ...]
-    rows: tuple[Mapping[Symbol, Number], ...]
-    places: tuple[int, ...]
+    values: tuple[Mapping[Symbol, Number], ...]
+    first_rows: tuple[int, ...]
 
     @property
     def symbols(self) -> frozenset[Symbol]:
         """Every symbol that has a value."""
-        return frozenset(symbol for row in self.rows for symbol in row)
+        return frozenset(symbol for values in self.values for symbol in values)
 
-    def by_date(self) -> Iterator[tuple[date, Mapping[Symbol, Number]]]:
-        """Go through the dates with their values."""
-        return zip(self.dates, self.rows, strict=True)
+    def by_date(self) -> Iterator[tuple[int, date, Mapping[Symbol, Number]]]:
+        """Go through the dates: where each begins, the date, and its values."""
+        return zip(self.first_rows, self.dates, self.values, strict=True)
 
 
-def read_table(name: str, given: Any) -> Table:
+@frozen
+class Objection:
+    """Why a value cannot stand in its table.
+
+    Attributes:
+        field: None stands for the value's own column.
+    """
+
+    field: str | None
+    problem: str
+
+
+# What may be wrong with a value of a date and symbol.
+Check = Callable[[date, Symbol, Number], Objection | None]
+
+
+def read_table(name: str, given: Any, check: Check = lambda _day, _symbol, _value: None) -> Table:
     """Return what is given as a table: see `frames` for the forms.
 
     Raises:
-        BacktestDataError: Dates do not ascend, a value is given twice, is not finite, or none.
+        BacktestDataError: Dates do not ascend, a value is given twice, is not finite, or none, or
+            the check objects to it.
     """
+    reading = _Reading(name, check)
     try:
-        dates, rows, places = _by_date(name, _heeded(name, cells_of(given)))
+        for cell in cells_of(given):
+            reading.take(cell)
     except FormError as error:
-        raise BacktestDataError(name, "value", error.row, error.problem) from None
-    if not dates:
-        raise BacktestDataError(name, "value", None, "expected at least one value")
-    return Table(name, tuple(dates), tuple(rows), tuple(places))
+        raise BacktestDataError(name, error.field, error.row, error.problem) from None
+    if not reading.dates:
+        raise BacktestDataError(name, VALUE, None, "expected at least one value")
+    return Table(name, tuple(reading.dates), tuple(reading.values), tuple(reading.first_rows))
 
 
-def _heeded(name: str, cells: Iterable[Cell | EmptyRow]) -> Iterator[Cell | EmptyRow]:
-    """Leave out empty rows that mean nothing: those of signals, and before the first price."""
-    has_value = False
-    for cell in cells:
-        has_value = has_value or isinstance(cell, Cell)
-        if isinstance(cell, Cell) or (has_value and name != SIGNALS):
-            yield cell
+@define
+class _Reading:
+    """A table while its cells come."""
 
+    name: str
+    check: Check
+    dates: list[date] = field(factory=list, init=False)
+    values: list[dict[Symbol, Number]] = field(factory=list, init=False)
+    first_rows: list[int] = field(factory=list, init=False)
+    _symbols: dict[str, Symbol] = field(factory=dict, init=False)
+    _day: Any = field(default=None, init=False)
 
-def _by_date(
-    name: str, cells: Iterable[Cell | EmptyRow]
-) -> tuple[list[date], list[dict[Symbol, Number]], list[int]]:
-    dates: list[date] = []
-    rows: list[dict[Symbol, Number]] = []
-    places: list[int] = []
-    symbols: dict[Any, Symbol] = {}
-    last: Any = None
-    for cell in cells:
-        if not dates or cell.day is not last:
-            day, last = _date(name, cell), cell.day
-            if not dates or day != dates[-1]:
-                _require_later(name, cell, day, dates)
-                dates.append(day)
-                rows.append({})
-                places.append(cell.row)
+    def take(self, cell: Given) -> None:
+        """Put a cell in its place.
+
+        Raises:
+            BacktestDataError: It has none.
+        """
         if isinstance(cell, EmptyRow):
-            continue
-        is_text = isinstance(cell.symbol, str)
-        symbol = (symbols.get(cell.symbol) if is_text else None) or _symbol(name, cell, symbols)
-        if symbol in rows[-1]:
-            problem = f"{symbol} is given twice on {dates[-1]}"
-            raise BacktestDataError(name, "symbol", cell.row, problem)
-        rows[-1][symbol] = _number(name, cell)
-    return dates, rows, places
+            # It means something where values must follow one another without a gap.
+            if self.dates and self.name != SIGNALS:
+                self._go_to(cell)
+            return
+        if not self.dates or cell.day is not self._day:
+            self._go_to(cell)
+        day, values = self.dates[-1], self.values[-1]
+        symbol = self._symbol(cell)
+        if symbol in values:
+            raise self._wrong(cell, SYMBOL, f"{symbol} is given twice on {day}")
+        value = self._number(cell)
+        objection = self.check(day, symbol, value)
+        if objection is not None:
+            raise self._wrong(cell, objection.field or str(cell.column), objection.problem)
+        values[symbol] = value
+
+    def _go_to(self, cell: Given) -> None:
+        try:
+            day = day_of(cell.day)
+        except ValueError as error:
+            raise self._wrong(cell, DATE, str(error)) from None
+        self._day = cell.day
+        if self.dates and day < self.dates[-1]:
+            problem = f"{day} comes after {self.dates[-1]}: dates must ascend"
+            raise self._wrong(cell, DATE, problem)
+        if not self.dates or day != self.dates[-1]:
+            self.dates.append(day)
+            self.values.append({})
+            self.first_rows.append(cell.row)
+
+    def _symbol(self, cell: Cell) -> Symbol:
+        if not isinstance(cell.symbol, str):
+            raise self._wrong(cell, SYMBOL, f"expected a symbol, got {str(cell.symbol)[:40]!r}")
+        known = self._symbols.get(cell.symbol)
+        if known is None:
+            try:
+                known = self._symbols[cell.symbol] = parse_symbol(cell.symbol)
+            except InvalidRequest as refused:
+                raise self._wrong(cell, SYMBOL, refused.problem) from None
+        return known
+
+    def _number(self, cell: Cell) -> Number:
+        value = cell.value
+        if hasattr(value, "item"):
+            value = value.item()
+        if isinstance(value, str):
+            try:
+                value = Decimal(value)
+            except InvalidOperation:
+                value = None
+        is_number = isinstance(value, float | int | Decimal) and not isinstance(value, bool)
+        if not is_number or not _is_finite(value):
+            whose = "" if cell.column == cell.symbol else f"{cell.symbol}: "
+            problem = f"{whose}expected a finite number, got {_shown(cell.value)}"
+            raise self._wrong(cell, str(cell.column), problem)
+        number: Number = value
+        return number
+
+    def _wrong(self, cell: Given, field_: str, problem: str) -> BacktestDataError:
+        return BacktestDataError(self.name, field_, cell.row, problem)
 
 
-def _require_later(name: str, cell: Cell | EmptyRow, day: date, dates: Sequence[date]) -> None:
-    if dates and day < dates[-1]:
-        problem = f"{day} comes after {dates[-1]}: dates must ascend"
-        raise BacktestDataError(name, "date", cell.row, problem)
-
-
-def require_prices(table: Table) -> None:
-    """Refuse prices that are not above zero, and gaps.
+def read_prices(name: str, given: Any) -> Table:
+    """Return prices as a table: each above zero, and from a symbol's first one on one a date.
 
     Raises:
-        BacktestDataError: It names the first.
+        BacktestDataError: As of `read_table`, or one is none of a quote, or missing.
     """
+    table = read_table(name, given, _check_price)
     known: set[Symbol] = set()
-    for place, (day, row) in zip(table.places, table.by_date(), strict=True):
-        for symbol, value in row.items():
-            if not value > 0 or not has_few_digits(exactly(value)):
-                problem = f"{symbol} on {day}: expected a price above zero, got {value}"
-                raise BacktestDataError(table.name, "value", place, problem)
-        known |= row.keys()
-        missing = sorted(known - row.keys())
+    for row, day, values in table.by_date():
+        known |= values.keys()
+        missing = sorted(known - values.keys())
         if missing:
             problem = f"gap: {missing[0]} has earlier prices and none on {day}"
-            raise BacktestDataError(table.name, "value", place, problem)
+            raise BacktestDataError(name, DATE, row, problem)
+    return table
 
 
-def require_beside(table: Table, prices: Table) -> None:
-    """Refuse symbols and dates that have no prices, and what is dated after its price.
+def _check_price(day: date, symbol: Symbol, value: Number) -> Objection | None:
+    if not value > 0:
+        return Objection(None, f"{symbol} on {day}: expected a price above zero, got {value}")
+    if not has_few_digits(exactly(value)):
+        return Objection(None, f"{symbol} on {day}: more digits than a price may have: {value}")
+    return None
 
-    Raises:
-        BacktestDataError: It names the first.
-    """
-    at = dict(prices.by_date())
+
+def beside(prices: Table) -> Check:
+    """Return a check that objects to symbols and dates that have no prices, and to look-ahead."""
+    at = {day: values for _, day, values in prices.by_date()}
     known = prices.symbols
-    for place, (day, row) in zip(table.places, table.by_date(), strict=True):
-        for symbol in row:
-            if symbol not in known:
-                problem = f"unknown symbol: no prices of {symbol}"
-                raise BacktestDataError(table.name, "symbol", place, problem)
+
+    def check(day: date, symbol: Symbol, value: Number) -> Objection | None:
+        if symbol not in known:
+            return Objection(SYMBOL, f"unknown symbol: no prices of {symbol}")
         if day not in at:
-            raise BacktestDataError(table.name, "date", place, _undated(day, prices))
-        for symbol, value in row.items():
-            if value and symbol not in at[day]:
-                problem = f"{symbol} on {day}: its prices begin later"
-                raise BacktestDataError(table.name, "date", place, problem)
+            return Objection(DATE, _undated(day, prices))
+        if value and symbol not in at[day]:
+            return Objection(DATE, f"{symbol} on {day}: its prices begin later")
+        return None
+
+    return check
 
 
 def _undated(day: date, prices: Table) -> str:
@@ -173,58 +242,36 @@ def _undated(day: date, prices: Table) -> str:
     )
 
 
+def day_of(value: Any) -> date:
+    """Return a date as it may be given: text, or what knows itself as a date without an hour.
+
+    Raises:
+        ValueError: It is none.
+
+    >>> day_of("2024-01-31")
+    datetime.date(2024, 1, 31)
+    """
+    day = value
+    # A numpy date knows itself as a Python one.
+    if hasattr(day, "astype"):
+        day = day.astype("datetime64[us]").item()
+    if isinstance(day, str):
+        try:
+            day = datetime.fromisoformat(day.strip())
+        except ValueError:
+            day = None
+    if day != day:  # noqa: PLR0124 - pandas' NaT is a datetime that has no date
+        day = None
+    if isinstance(day, datetime):
+        day = day.date() if day.time() == time.min else None
+    if not isinstance(day, date):
+        raise ValueError(f"expected a day such as 2024-01-31, got {str(value)[:40]!r}")
+    return day
+
+
 def exactly(value: Number) -> Decimal:
     """Return the decimal that prints like the value."""
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-
-
-def _date(name: str, cell: Cell | EmptyRow) -> date:
-    value = cell.day
-    # A numpy date knows itself as a Python one.
-    if hasattr(value, "astype"):
-        value = value.astype("datetime64[us]").item()
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            value = None
-    if value != value:  # noqa: PLR0124 - pandas' NaT is a datetime that has no date
-        value = None
-    if isinstance(value, datetime):
-        value = value.date() if value.time() == time.min else None
-    if not isinstance(value, date):
-        problem = f"expected a day such as 2024-01-31, got {str(cell.day)[:40]!r}"
-        raise BacktestDataError(name, "date", cell.row, problem)
-    return value
-
-
-def _symbol(name: str, cell: Cell, symbols: dict[Any, Symbol]) -> Symbol:
-    if not isinstance(cell.symbol, str):
-        problem = f"expected a symbol, got {str(cell.symbol)[:40]!r}"
-        raise BacktestDataError(name, "symbol", cell.row, problem)
-    try:
-        symbol = parse_symbol(cell.symbol)
-    except InvalidRequest as refused:
-        raise BacktestDataError(name, "symbol", cell.row, refused.problem) from None
-    symbols[cell.symbol] = symbol
-    return symbol
-
-
-def _number(name: str, cell: Cell) -> Number:
-    value = cell.value
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, str):
-        try:
-            value = Decimal(value)
-        except InvalidOperation:
-            value = None
-    is_number = isinstance(value, float | int | Decimal) and not isinstance(value, bool)
-    if not is_number or not _is_finite(value):
-        problem = f"{cell.symbol}: expected a finite number, got {_shown(cell.value)}"
-        raise BacktestDataError(name, "value", cell.row, problem)
-    number: Number = value
-    return number
 
 
 def _is_finite(number: Number) -> bool:

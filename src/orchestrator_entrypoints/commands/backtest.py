@@ -2,8 +2,8 @@
 
 import argparse
 
-from orchestrator_entrypoints.backtests.faithful import backtest as go_through
-from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_history, read_policy
+from orchestrator_entrypoints.backtests.faithful import backtest_inputs
+from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_given, read_policy
 from orchestrator_entrypoints.commands.backtest_outputs import missing_told, outputs_of
 from orchestrator_entrypoints.commands.backtest_recorded import backtest_recorded
 from orchestrator_entrypoints.commands.console import Console
@@ -21,25 +21,18 @@ def backtest(arguments: argparse.Namespace, console: Console) -> int:
         return backtest_recorded(arguments, outputs, console)
     _refuse_alone(arguments, "strategy", "data")
     with missing_told():
-        history = read_history(arguments)
+        given = read_given(arguments)
     policy = read_policy(arguments)
-    fills = read_fills(arguments, has_opens=history.opens is not None)
-    with (
-        history.sources.located(),
-        console.progress(f"{history.description}: days", total=len(history.days)) as advance,
-    ):
-        result = go_through(
-            history.signals,
-            history.closes,
-            opens=history.opens,
-            policy=policy,
-            fills=fills,
-            progress=lambda _done, _of: advance(1),
+    fills = read_fills(arguments, has_opens=given.opens is not None)
+    inputs = given.read(fills.at)
+    with console.progress(f"{given.description}: days", total=len(inputs.dates)) as advance:
+        result = backtest_inputs(
+            inputs, policy=policy, fills=fills, progress=lambda _done, _of: advance(1)
         )
     with console.working("writing"):
         paths = outputs.write(
             {"days": result.table(), "orders": result.orders_table()},
-            lambda: backtest_page(result, title="Backtest", source=history.description),
+            lambda: backtest_page(result, title="Backtest", source=given.description),
         )
     console.pairs(summary_lines(result.summary()))
     for note in result.notes:

@@ -11,13 +11,14 @@ from orchestrator_core.run_files import Seal, decode_line, is_seal
 from orchestrator_core.what_if import Changes
 from orchestrator_entrypoints.backtests.fills import FillModel
 from orchestrator_entrypoints.backtests.from_runs import FromRuns, backtest_from_runs
-from orchestrator_entrypoints.backtests.tables import BacktestDataError
-from orchestrator_entrypoints.commands.backtest_inputs import PriceFile, read_fills, read_prices
+from orchestrator_entrypoints.backtests.tables import OPENS, PRICES
+from orchestrator_entrypoints.commands.backtest_inputs import located, read_fills, read_price_file
 from orchestrator_entrypoints.commands.backtest_outputs import Outputs, missing_told
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure, describe_os_error
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.limit_words import pairs
+from orchestrator_entrypoints.commands.series_files import SeriesFile
 from orchestrator_entrypoints.reports.extras import require_extra
 from orchestrator_entrypoints.reports.recorded_page import (
     COLUMNS,
@@ -41,14 +42,11 @@ def backtest_recorded(arguments: argparse.Namespace, outputs: Outputs, console: 
     if arguments.engine != "auto":
         raise CommandFailure("--engine: recorded runs are decided by the workflow", ExitCode.USAGE)
     with missing_told():
-        prices = PriceFile() if arguments.prices is None else read_prices(arguments.prices)
-    fills = read_fills(arguments, has_opens=prices.opens is not None)
+        prices = None if arguments.prices is None else read_price_file(arguments.prices)
+    fills = read_fills(arguments, has_opens=prices is not None and prices.others is not None)
     records = _records(arguments)
     policies = _policies(arguments, records)
-    with (
-        prices.sources.located(),
-        console.working(f"deciding {len(records):,} recorded runs again"),
-    ):
+    with console.working(f"deciding {len(records):,} recorded runs again"):
         found = _decide_again(records, policies, prices, fills)
     _leave(found, outputs, console)
     return ExitCode.DONE if found.results else ExitCode.FAILED
@@ -57,15 +55,14 @@ def backtest_recorded(arguments: argparse.Namespace, outputs: Outputs, console: 
 def _decide_again(
     records: Sequence[StoredRecord],
     policies: Mapping[str, Changes],
-    prices: PriceFile,
+    prices: SeriesFile | None,
     fills: FillModel,
 ) -> FromRuns:
+    closes, opens = (None, None) if prices is None else (prices.cells, prices.others)
+    files = {} if prices is None else {PRICES: prices.path, OPENS: prices.path}
     try:
-        return backtest_from_runs(
-            records, policies, prices=prices.closes or None, opens=prices.opens, fills=fills
-        )
-    except BacktestDataError:
-        raise  # told with its file and row
+        with located(files):
+            return backtest_from_runs(records, policies, prices=closes, opens=opens, fills=fills)
     except ValueError as problem:
         raise CommandFailure(str(problem), ExitCode.FAILED) from None
 

@@ -5,11 +5,11 @@ month before, buys the first five and sells the last five. It reads closes up to
 the last of them a month old, and what it says at a close is traded after it.
 """
 
-from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 
 from orchestrator_core.identifiers import Symbol
+from orchestrator_core.money import decimal_of
 from orchestrator_entrypoints.data import daily_prices
 from orchestrator_entrypoints.demo.signals import LOOKBACK_DAYS, select
 
@@ -19,14 +19,8 @@ Row = tuple[date, Symbol, Decimal]
 DESCRIPTION = "momentum over 20 bundled US large caps, 2021 and 2022"
 
 
-def bundled_rows(
-    progress: Callable[[int], None] = lambda _steps: None,
-) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """Return signals and closes: date, symbol, and weight or account currency per share.
-
-    Args:
-        progress: Told of each day.
-    """
+def bundled_rows() -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Return signals and closes: date, symbol, and weight or account currency per share."""
     prices = daily_prices()
     signals: list[Row] = []
     # Before it the strategy has nothing to say, and the account would only wait.
@@ -34,9 +28,8 @@ def bundled_rows(
     for day in prices.dates[first:]:
         chosen = select(prices, prices.symbols, as_of=day)
         signals += [
-            (day, signal.symbol, Decimal(repr(signal.target_weight))) for signal in chosen.signals
+            (day, signal.symbol, decimal_of(signal.target_weight)) for signal in chosen.signals
         ]
-        progress(1)
     closes = tuple(
         (day, symbol, close)
         for day, row in zip(prices.dates[first:], prices.closes[first:], strict=True)

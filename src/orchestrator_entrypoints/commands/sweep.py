@@ -9,7 +9,7 @@ from pathlib import Path
 from attrs import frozen
 
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
-from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_history, read_policy
+from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_given, read_policy
 from orchestrator_entrypoints.commands.backtest_outputs import (
     Outputs,
     missing_told,
@@ -21,7 +21,7 @@ from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.limit_words import pairs
 from orchestrator_entrypoints.reports.extras import require_extra
 from orchestrator_entrypoints.reports.sweep_page import best_first, notes_of, sweep_page, table_of
-from orchestrator_entrypoints.sweeps.backtesting import Backtesting
+from orchestrator_entrypoints.sweeps.backtest_work import BacktestWork
 from orchestrator_entrypoints.sweeps.cells import (
     Axis,
     Cell,
@@ -55,20 +55,12 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
         outputs = outputs_of(arguments)
         policy = read_policy(arguments)
         plan = _plan(arguments, policy)
-        history = read_history(arguments)
-    fills = read_fills(arguments, has_opens=history.opens is not None)
-    work = Backtesting(history.signals, history.closes, history.opens, policy, fills)
-    # Data that no backtest can be made of are told before any worker has them.
-    with history.sources.located():
-        work.check()
-    outcomes = _outcomes(
-        plan,
-        _compute(arguments, work),
-        outputs.path_of(".jsonl"),
-        history.digest(policy, fills),
-        console,
-    )
-    return _leave(plan, outcomes, outputs, history.description, console)
+        given = read_given(arguments)
+    fills = read_fills(arguments, has_opens=given.opens is not None)
+    work = BacktestWork(given.read(fills.at), policy, fills)
+    compute = _compute(arguments, work)
+    outcomes = _outcomes(plan, compute, outputs.path_of(".jsonl"), work.digest, console)
+    return _leave(plan, outcomes, outputs, given.description, console)
 
 
 def _plan(arguments: argparse.Namespace, policy: BacktestPolicy) -> _Plan:
@@ -109,7 +101,7 @@ def _require_apart(axes: tuple[Axis, ...], arguments: argparse.Namespace) -> Non
             raise CommandFailure(f"--grid: {axis.name} is in --policy too", ExitCode.USAGE)
 
 
-def _compute(arguments: argparse.Namespace, work: Backtesting) -> Compute:
+def _compute(arguments: argparse.Namespace, work: BacktestWork) -> Compute:
     if arguments.scheduler is not None:
         from orchestrator_entrypoints.sweeps.cluster import run_on_cluster  # noqa: PLC0415 - extra
 
