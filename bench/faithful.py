@@ -16,7 +16,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from bench.tables import print_table
-from orchestrator_entrypoints.backtests.faithful import backtest
+from orchestrator_entrypoints.backtests.backtesting import backtest
 from orchestrator_entrypoints.backtests.fills import FillModel
 from orchestrator_entrypoints.backtests.frames import Matrix
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
@@ -29,8 +29,8 @@ SYMBOLS = 500
 
 WAYS: dict[str, Callable[[BacktestPolicy], BacktestPolicy]] = {
     "workflow, runs kept": lambda policy: evolve(policy, engine="faithful"),
-    "workflow": lambda policy: evolve(policy, engine="faithful", keep_runs=False),
-    "arrays": lambda policy: evolve(policy, engine="columnar", keep_runs=False),
+    "workflow": lambda policy: evolve(policy, engine="faithful", keeps_runs=False),
+    "arrays": lambda policy: evolve(policy, engine="columnar", keeps_runs=False),
 }
 
 
@@ -126,7 +126,7 @@ def main() -> None:
     """Backtest that many days; print peak and former megabytes, seconds and orders."""
     weights, prices = random_world(int(sys.argv[1]))
     before = _peak_megabytes()
-    policy = evolve(WIDE, engine="columnar", keep_runs=False)
+    policy = evolve(WIDE, engine="columnar", keeps_runs=False)
     measured = measure(lambda: backtest(weights, prices, policy=policy))
     orders = measured.result.summary().orders
     print(_peak_megabytes(), before, measured.seconds, orders)

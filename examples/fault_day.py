@@ -4,7 +4,7 @@ Each is what production does with it: what is in doubt is looked up and not sent
 placed is lacking the next day and ordered then, and the account is true throughout.
 """
 
-from orchestrator_entrypoints.backtests.faithful import backtest
+from orchestrator_entrypoints.backtests.backtesting import backtest
 from orchestrator_entrypoints.backtests.fills import Fault, FaultKind, FillModel
 from orchestrator_entrypoints.backtests.frames import Matrix
 from orchestrator_entrypoints.data import daily_prices
@@ -25,5 +25,7 @@ result = backtest(signals, closes, fills=FillModel(faults=faults))
 for day in result.days:
     print(day.date, day.run_status or "-", dict(day.positions), f"equity {day.equity:.2f}")
 for order in result.orders:
-    if order.date in {fault.day for fault in faults}:
-        print(order.date, order.symbol, order.side, order.qty, order.state, order.reason or "")
+    if order.as_of_date in {fault.day for fault in faults}:
+        print(
+            order.as_of_date, order.symbol, order.side, order.qty, order.state, order.reason or ""
+        )

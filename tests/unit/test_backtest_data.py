@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from orchestrator_core.model import SignalBatch
-from orchestrator_entrypoints.backtests.faithful import backtest
+from orchestrator_entrypoints.backtests.backtesting import backtest
 from orchestrator_entrypoints.backtests.frames import Matrix
 from orchestrator_entrypoints.backtests.inputs import batch_of
 from orchestrator_entrypoints.backtests.tables import BacktestDataError, Table, read_table

@@ -2,20 +2,9 @@
 
 from decimal import Decimal
 
-import pytest
-
-from orchestrator_entrypoints.backtests.faithful import backtest
+from orchestrator_entrypoints.backtests.backtesting import backtest
 from orchestrator_entrypoints.backtests.fills import FillModel
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
-
-STEEP = {"2024-01-02": {"KO": 1.0}, "2024-01-03": {"KO": 1.0}, "2024-01-04": {"KO": 400.0}}
-ALL_IN = {"2024-01-02": {"KO": 1.0}}
-
-
-def test_a_short_history_is_not_made_a_year_of() -> None:
-    summary = backtest(ALL_IN, STEEP).summary()
-    assert summary.total_return == pytest.approx(399)
-    assert summary.annual_return is None
 
 
 def test_arrays_leave_a_capital_beyond_all_money_to_the_workflow() -> None:
@@ -28,7 +17,7 @@ def test_arrays_leave_a_capital_beyond_all_money_to_the_workflow() -> None:
         )
     }
     signals = {"2024-01-02": {"KO": 1.0}, "2024-01-04": {"KO": 1.0}}
-    by_arrays = backtest(signals, closes, policy=BacktestPolicy(keep_runs=False))
+    by_arrays = backtest(signals, closes, policy=BacktestPolicy(keeps_runs=False))
     by_workflow = backtest(signals, closes)
     assert by_arrays.days[-1].equity == by_workflow.days[-1].equity > Decimal(10) ** 15
     assert any("a capital beyond" in note for note in by_arrays.notes)
@@ -36,7 +25,7 @@ def test_arrays_leave_a_capital_beyond_all_money_to_the_workflow() -> None:
 
 def test_models_that_fill_otherwise_read_otherwise() -> None:
     words = [
-        FillModel(partial_rate=1.0, partial_share=Decimal(share), seed=seed).in_words()
+        FillModel(partial_rate=1.0, partial_fraction=Decimal(share), seed=seed).in_words()
         for share, seed in ((".25", 0), (".75", 0), (".25", 1))
     ]
     assert words[0] != words[1]

@@ -1,4 +1,4 @@
-"""Arrays decide as the workflow does, or say why they do not."""
+"""ColumnarEngine decide as the workflow does, or say why they do not."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -14,7 +14,7 @@ from orchestrator_core.identifiers import StrategyId, Symbol
 from orchestrator_core.limits import Limits, SessionRule
 from orchestrator_core.model import Contribution, Signal, SignalBatch
 from orchestrator_core.sizing import SizingMode, SizingRules
-from orchestrator_entrypoints.backtests.faithful import backtest
+from orchestrator_entrypoints.backtests.backtesting import backtest
 from orchestrator_entrypoints.backtests.fills import Fault, FaultKind, FillModel
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.result import BacktestResult
@@ -23,7 +23,7 @@ MONDAY = date(2024, 1, 8)
 DAYS = [MONDAY + timedelta(days=number) for number in range(6)]
 SYMBOLS = ("KO", "MO", "XOM", "PEP")
 DELTA = SizingRules(mode=SizingMode.DELTA, closes_absent=True)
-THIN = BacktestPolicy(keep_runs=False)
+THIN = BacktestPolicy(keeps_runs=False)
 
 Series = Mapping[date, Mapping[str, Any]]
 
@@ -93,7 +93,7 @@ models = st.builds(
 def both(
     signals: Series, closes: Series, policy: BacktestPolicy, model: FillModel
 ) -> tuple[BacktestResult, BacktestResult]:
-    arrays = backtest(signals, closes, policy=evolve(policy, keep_runs=False), fills=model)
+    arrays = backtest(signals, closes, policy=evolve(policy, keeps_runs=False), fills=model)
     workflow = backtest(signals, closes, policy=evolve(policy, engine="faithful"), fills=model)
     assert (arrays.engine, workflow.engine) == ("columnar", "faithful")
     return arrays, workflow
@@ -207,10 +207,21 @@ def test_runs_that_are_kept_are_decided_by_the_workflow_unless_arrays_are_asked_
     assert backtest(SIGNALS, CLOSES).engine == "faithful"
     result = backtest(SIGNALS, CLOSES, policy=BacktestPolicy(engine="columnar"))
     assert (result.engine, result.runs) == ("columnar", ())
-    assert result.notes == ("arrays keep no runs: nothing can be explained",)
+    [note] = result.notes
+    assert note.startswith("arrays keep no orders and no runs")
 
 
-def test_progress_goes_on_to_the_end_whatever_decides() -> None:
+@pytest.mark.parametrize("last", [60.5, 1e-30])
+def test_progress_goes_on_to_the_end_whatever_decides(last: float) -> None:
+    # Arrays give up at the last price: the workflow begins anew, and progress does not.
+    closes = {day: {"KO": 60.5 if day < DAYS[-2] else last} for day in DAYS}
+    signals = {day: {"KO": 0.5} for day in DAYS[:-1]}
     told: list[int] = []
-    backtest(SIGNALS, CLOSES, policy=THIN, progress=lambda done, _of: told.append(done))
+    result = backtest(
+        signals,
+        closes,
+        policy=evolve(THIN, compounds=False),
+        progress=lambda done, _of: told.append(done),
+    )
+    assert result.engine == ("columnar" if last > 1 else "faithful")
     assert told == list(range(1, len(DAYS) + 1))

@@ -11,12 +11,12 @@ from orchestrator_adapters.memory.clock import VirtualClock
 from orchestrator_core.driver import run_sync
 from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.model import OrderIntent, Side
-from orchestrator_entrypoints.backtests.faithful import backtest
+from orchestrator_entrypoints.backtests.backtesting import backtest
 from orchestrator_entrypoints.backtests.fills import Fault, FaultKind, FillModel
 from orchestrator_entrypoints.backtests.gateway import SimulatedGateway
+from orchestrator_entrypoints.backtests.market import DECISION_TIME
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.result import BacktestResult, OrderRow
-from orchestrator_entrypoints.backtests.stage import DECISION_TIME
 
 MONDAY = date(2024, 1, 8)
 DAYS = [MONDAY + timedelta(days=number) for number in range(4)]
@@ -38,14 +38,14 @@ def held(result: BacktestResult) -> list[Mapping[Symbol, int]]:
 
 
 def orders_of(result: BacktestResult, day: date) -> dict[str, OrderRow]:
-    return {order.symbol: order for order in result.orders if order.date == day}
+    return {order.symbol: order for order in result.orders if order.as_of_date == day}
 
 
 def test_an_order_whose_answer_was_lost_is_found_by_recovery() -> None:
     result = with_fault(FaultKind.TIME_OUT)
     assert held(result) == [{}, TARGET, TARGET, TARGET]
     for order in orders_of(result, DAYS[0]).values():
-        assert (order.state, order.status) == ("accepted", "filled")
+        assert (order.state, order.gateway_status) == ("accepted", "filled")
         assert order.filled_qty == order.qty
     assert result.days[0].run_status == "completed"
     assert [day.turnover for day in result.days] == [0, 30_000, 0, 0]
@@ -65,7 +65,7 @@ def test_an_order_lost_at_a_gateway_that_keeps_ids_is_sent_again_and_fills_once(
     result = backtest(signals, PRICES, policy=FIXED, fills=fills)
     assert held(result) == [{}, {"MO": -200}, TARGET, TARGET]
     order = orders_of(result, DAYS[1])["KO"]
-    assert (order.state, order.status, order.filled_qty) == ("accepted", "filled", 200)
+    assert (order.state, order.gateway_status, order.filled_qty) == ("accepted", "filled", 200)
 
 
 def test_only_the_symbol_named_is_befallen() -> None:
@@ -82,9 +82,9 @@ def test_only_the_symbol_named_is_befallen() -> None:
 
 
 def test_what_did_not_fill_ends_with_the_day_and_is_ordered_again() -> None:
-    result = with_fault(FaultKind.PARTIAL, KO, partial_share=Decimal("0.255"))
+    result = with_fault(FaultKind.PARTIAL, KO, partial_fraction=Decimal("0.255"))
     order = orders_of(result, DAYS[0])["KO"]
-    assert (order.state, order.status, order.filled_qty) == ("accepted", "expired", 51)
+    assert (order.state, order.gateway_status, order.filled_qty) == ("accepted", "expired", 51)
     assert result.days[0].filled == 1
     assert held(result)[1:3] == [{"KO": 51, "MO": -200}, TARGET]
     assert orders_of(result, DAYS[1])["KO"].qty == 149
@@ -99,6 +99,21 @@ def test_a_crash_after_sending_orders_nothing_twice_and_nothing_at_a_stale_price
     assert (first["KO"].reason or "").startswith("price stale")
     assert held(result) == [{}, {"MO": -200}, TARGET, TARGET]
     assert [day.turnover for day in result.days] == [0, 10_000, 20_000, 0]
+
+
+def test_orders_that_fill_in_part_or_never_stood_there_are_counted_by_themselves() -> None:
+    rejected, partial, crash = (
+        with_fault(kind).days[0] for kind in (FaultKind.REJECT, FaultKind.PARTIAL, FaultKind.CRASH)
+    )
+    counts = [(d.filled, d.partial, d.rejected, d.not_placed) for d in (rejected, partial, crash)]
+    assert counts == [(0, 0, 2, 0), (0, 2, 0, 0), (1, 0, 0, 1)]
+
+
+def test_a_fault_of_a_symbol_that_has_no_order_is_told_of() -> None:
+    assert with_fault(FaultKind.TIME_OUT, KO).notes == ()
+    missed = with_fault(FaultKind.TIME_OUT, Symbol("XOM"))
+    assert missed.notes == (f"time_out of XOM on {DAYS[0]} met no order",)
+    assert missed.days == backtest(SIGNALS, PRICES, policy=FIXED).days
 
 
 def test_a_gateway_that_is_down_costs_the_day() -> None:
@@ -123,7 +138,7 @@ def test_a_flip_whose_first_leg_does_not_fill_sends_no_second() -> None:
     signals = {DAYS[0]: {"KO": 0.2}, DAYS[1]: {"KO": -0.2}, DAYS[2]: {"KO": -0.2}}
     fills = FillModel(faults=[Fault(DAYS[1], FaultKind.PARTIAL)])
     result = backtest(signals, PRICES, policy=FIXED, fills=fills)
-    legs = [order for order in result.orders if order.date == DAYS[1]]
+    legs = [order for order in result.orders if order.as_of_date == DAYS[1]]
     assert [(order.leg, order.filled_qty) for order in legs] == [(0, 100), (1, 0)]
     assert [positions.get(KO, 0) for positions in held(result)] == [0, 200, 100, -200]
 
@@ -141,9 +156,11 @@ def test_chance_is_the_same_for_the_same_seed_and_befalls_as_often_as_told() -> 
     assert rejected(1) == rejected(1)
     assert rejected(1) != rejected(2)
     assert 60 < len(rejected(1)) < 140
-    part = backtest(signals, prices, policy=FIXED, fills=FillModel(partial_rate=1, partial_share=0))
+    part = backtest(
+        signals, prices, policy=FIXED, fills=FillModel(partial_rate=1, partial_fraction=0)
+    )
     assert held(part)[-1] == {}
-    assert {order.status for order in part.orders} == {"expired"}
+    assert {order.gateway_status for order in part.orders} == {"expired"}
 
 
 def test_every_kind_of_fault_on_every_day_leaves_a_true_account() -> None:
@@ -181,7 +198,7 @@ def test_a_fault_of_a_day_without_a_run_is_refused() -> None:
         ("slippage_bps", -1),
         ("slippage_bps", 10_000),
         ("commission_per_share", "inf"),
-        ("partial_share", 1.5),
+        ("partial_fraction", 1.5),
         ("rejection_rate", -0.1),
         ("at", "yesterday"),
     ],

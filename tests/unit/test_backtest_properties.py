@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator_core.money import WIDE, ZERO, add_all
 from orchestrator_core.sizing import SizingMode, SizingRules
-from orchestrator_entrypoints.backtests.faithful import backtest
+from orchestrator_entrypoints.backtests.backtesting import backtest
 from orchestrator_entrypoints.backtests.fills import OF_THE_DAY, Fault, FaultKind, FillModel
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.result import BacktestResult
@@ -116,7 +116,7 @@ def test_cash_and_positions_account_for_every_fill_exactly(
         )
         assert day.drawdown >= 0
         assert day.costs == add_all(o.commission + o.slippage for o in yesterday)
-        yesterday = [order for order in result.orders if order.date == day.date]
+        yesterday = [order for order in result.orders if order.as_of_date == day.date]
 
 
 @settings(max_examples=40, deadline=None)
@@ -143,9 +143,9 @@ def test_nothing_decided_depends_on_a_later_price(
     def seen(result: BacktestResult) -> list[Any]:
         known = [day for day in result.days if day.date <= until]
         decided = [
-            (each.date, each.symbol, each.side, each.qty, each.leg)
+            (each.as_of_date, each.symbol, each.side, each.qty, each.leg)
             for each in result.orders
-            if each.date <= until
+            if each.as_of_date <= until
         ]
         records = [run.record for run in result.runs if run.as_of_date <= until]
         return [known, decided, [record and record.text for record in records]]
@@ -175,14 +175,14 @@ def test_the_same_inputs_give_the_same_bytes(
     signals, closes, opens = world
     model = evolve(model, faults=data.draw(faults_of(signals)))
 
-    def made(keep_runs: bool) -> BacktestResult:
-        kept = evolve(policy, keep_runs=keep_runs)
+    def made(keeps_runs: bool) -> BacktestResult:
+        kept = evolve(policy, keeps_runs=keeps_runs)
         return backtest(signals, closes, opens=opens, policy=kept, fills=model)
 
-    one, two = made(keep_runs=True), made(keep_runs=True)
+    one, two = made(keeps_runs=True), made(keeps_runs=True)
     assert repr(one) == repr(two)
     assert [run.record for run in one.runs] == [run.record for run in two.runs]
-    assert repr(made(keep_runs=False).days) == repr(one.days)
+    assert repr(made(keeps_runs=False).days) == repr(one.days)
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,7 +1,6 @@
 """One decision for somebody else's loop is the decision of a backtest, and of a service."""
 
 from datetime import date
-from decimal import Decimal
 
 import pytest
 
@@ -10,7 +9,7 @@ from orchestrator_core.identifiers import Symbol
 from orchestrator_core.limits import Limits, SessionRule
 from orchestrator_core.plans import OrderPlan
 from orchestrator_core.sizing import SizingRules
-from orchestrator_entrypoints.backtests.faithful import backtest
+from orchestrator_entrypoints.backtests.backtesting import backtest
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.sizer import decide
 
@@ -22,12 +21,14 @@ def orders(plan: OrderPlan) -> list[tuple[str, int]]:
 
 
 def test_what_is_lacking_is_ordered_and_what_is_not_named_is_closed() -> None:
-    plan = decide({"ko": 0.1}, {"KO": 60, "MO": 50.5}, held={"KO": 100, "MO": -7, "XOM": 0})
+    plan = decide(
+        {"ko": 0.1}, {"KO": 60, "MO": 50.5}, day=MONDAY, held={"KO": 100, "MO": -7, "XOM": 0}
+    )
     assert orders(plan) == [("KO", 66), ("MO", 7)]
     absolute = BacktestPolicy(rules=SizingRules())
-    assert orders(decide({"KO": 0.1}, {"KO": 60}, held={"KO": 100}, policy=absolute)) == [
-        ("KO", 166)
-    ]
+    assert orders(
+        decide({"KO": 0.1}, {"KO": 60}, day=MONDAY, held={"KO": 100}, policy=absolute)
+    ) == [("KO", 166)]
 
 
 def test_capital_lots_caps_and_limits_are_those_of_the_policy() -> None:
@@ -37,7 +38,7 @@ def test_capital_lots_caps_and_limits_are_those_of_the_policy() -> None:
         limits=Limits(restricted_symbols=frozenset({Symbol("MO")})),
     )
     weights, prices = {"KO": 0.5, "MO": 0.5}, {"KO": 60, "MO": 50}
-    plan = decide(weights, prices, policy=policy, capital=Decimal(8_000))
+    plan = decide(weights, prices, day=MONDAY, policy=policy, capital=8_000.0)
     assert orders(plan) == [("KO", 60)]
     assert [str(each.denial) for each in plan.decisions if each.denial] == [
         "RESTRICTED_SYMBOL symbol=MO"
@@ -62,8 +63,27 @@ def test_a_decision_is_that_of_a_backtest() -> None:
 
 def test_what_no_run_would_take_is_refused() -> None:
     with pytest.raises(MalformedReply, match="KO weighs 2"):
-        decide({"KO": 2}, {"KO": 60})
+        decide({"KO": 2}, {"KO": 60}, day=MONDAY)
     with pytest.raises(InvalidRequest, match="is no symbol"):
-        decide({"K O": 0.1}, {"KO": 60})
+        decide({"K O": 0.1}, {"KO": 60}, day=MONDAY)
     with pytest.raises(ValueError, match="above zero"):
-        decide({"KO": 0.1}, {"KO": 0})
+        decide({"KO": 0.1}, {"KO": 0}, day=MONDAY)
+    with pytest.raises(ValueError, match="KO: expected a finite number, got 'x'"):
+        decide({"KO": "x"}, {"KO": 1}, day=MONDAY)  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="capital: expected a finite number"):
+        decide({"KO": 0.1}, {"KO": 1}, day=MONDAY, capital="much")
+    with pytest.raises(ValueError, match="expected a day such as"):
+        decide({"KO": 0.1}, {"KO": 1}, day="monday")
+
+
+def test_numbers_and_dates_of_numpy_and_pandas_are_taken() -> None:
+    np, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
+    plan = decide(
+        {"KO": np.float64(0.1)},
+        {"KO": np.int64(60), "MO": np.float64(50.5)},
+        day=pandas.Timestamp("2024-01-08"),
+        held={"KO": np.int64(100), "MO": np.int64(-7)},
+        policy=BacktestPolicy(lot=np.int64(1), capital=np.float64(100_000)),
+    )
+    assert orders(plan) == [("KO", 66), ("MO", 7)]
+    assert {type(intent.qty) for intent in plan.intents} == {int}

@@ -277,6 +277,19 @@ class MemoryRunRepository:
     async def switch_history(self, *, limit: int) -> Sequence[HistoryEntry]:
         return newest_first(self._history.values())[: max(limit, 0)]
 
+    def forget_runs(self) -> bool:
+        """Let go of every run and book, and return whether it was done: not while a run is open.
+
+        For a history so long that memory would grow with it. The latch, its history and what
+        gateways keep stay; nothing more is known of a day's orders, of prices last accepted, or of
+        runs that failed.
+        """
+        if any(True for _ in self._runs.running) or self._following.count:
+            return False
+        self._runs, self._books = StoredRuns(), MemoryBooks()
+        self._following = MemoryFollowing(self._clock)
+        return True
+
     async def check(self) -> None:
         return
 

@@ -4,7 +4,7 @@ Arrays are taken where nothing but weights, prices and what is held decides, and
 meets a fault: then a run is its sizes, and each order fills. They keep no runs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from importlib.util import find_spec
 from typing import Protocol
@@ -16,19 +16,20 @@ from orchestrator_core.model import SignalBatch
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.sizing import SizingMode
 from orchestrator_entrypoints.backtests.account import Account
-from orchestrator_entrypoints.backtests.fills import Fill, FillModel
+from orchestrator_entrypoints.backtests.fills import Fault, Fill, FillModel
+from orchestrator_entrypoints.backtests.given_values import exactly
 from orchestrator_entrypoints.backtests.inputs import Inputs
 from orchestrator_entrypoints.backtests.kept_runs import KeptRun
+from orchestrator_entrypoints.backtests.market import Market
 from orchestrator_entrypoints.backtests.outcomes import (
     RunFigures,
-    figures_of,
     kept_run_of,
     rows_of,
+    run_figures_of,
 )
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.result import OrderRow
-from orchestrator_entrypoints.backtests.stage import Market, Stage
-from orchestrator_entrypoints.backtests.tables import exactly
+from orchestrator_entrypoints.backtests.stage import Stage
 
 
 @frozen
@@ -59,17 +60,22 @@ class Engine(Protocol):
         """Make the run of a date's signals, and count its fills in the account."""
         ...
 
+    def notes(self) -> Iterator[str]:
+        """Say what the reader should know of what was decided so far."""
+        ...
+
 
 @define
-class Workflow:
+class FaithfulEngine:
     """The production workflow over ports in memory."""
 
     model: FillModel
     keeps_runs: bool
     _stage: Stage = field(alias="stage")
+    _missed: list[Fault] = field(factory=list, init=False)
 
     @classmethod
-    def begin(cls, policy: BacktestPolicy, model: FillModel, inputs: Inputs) -> "Workflow":
+    def begin(cls, policy: BacktestPolicy, model: FillModel, inputs: Inputs) -> "FaithfulEngine":
         """Return the workflow on the first date."""
         stage = run_sync(
             Stage.set_up(
@@ -79,7 +85,7 @@ class Workflow:
                 first=inputs.dates[0],
             )
         )
-        return cls(model, policy.keep_runs, stage)
+        return cls(model, policy.keeps_runs, stage)
 
     @property
     def account(self) -> Account:
@@ -89,15 +95,22 @@ class Workflow:
         day = batch.as_of_date
         faults = self.model.faults_on(day)
         staged = run_sync(self._stage.live_through(batch, request, market, faults))
-        figures = figures_of(staged)
+        self._missed += [
+            fault for fault in faults if fault.symbol and fault not in self._stage.gateway.befallen
+        ]
+        figures = run_figures_of(staged)
         if not self.keeps_runs:
             return Decided(figures, staged.fills)
         run = kept_run_of(staged, self._stage.policy.strategy_id, day)
         return Decided(figures, staged.fills, run, tuple(rows_of(staged, day)))
 
+    def notes(self) -> Iterator[str]:
+        for fault in self._missed:
+            yield f"{fault.kind} of {fault.symbol} on {fault.day} met no order"
 
-def why_not_arrays(
-    policy: BacktestPolicy, model: FillModel, inputs: Inputs, traded: dict[date, SignalBatch]
+
+def why_not_columnar(
+    policy: BacktestPolicy, model: FillModel, inputs: Inputs, traded: Mapping[date, SignalBatch]
 ) -> str | None:
     """Say why arrays would not decide as the workflow does, or return None.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any, TypeVar, cast
 
 from attrs import Attribute, field, frozen
 from attrs.converters import optional
@@ -16,6 +17,9 @@ from attrs.converters import optional
 from orchestrator_core.identifiers import Symbol, parse_symbol
 from orchestrator_core.model import OrderIntent
 from orchestrator_core.money import EXACT, ZERO, add_all, has_few_digits, multiply
+from orchestrator_entrypoints.backtests.given_values import day_of, exactly, number_of
+
+Word = TypeVar("Word", bound=StrEnum)
 
 BASIS_POINTS = Decimal(10_000)
 ONE = Decimal(1)
@@ -50,17 +54,40 @@ class FaultKind(StrEnum):
 OF_THE_DAY = frozenset({FaultKind.CRASH, FaultKind.GATEWAY_DOWN, FaultKind.KILL_SWITCH})
 
 
+def _fault_day(given: Any) -> date:
+    try:
+        return day_of(given)
+    except ValueError as error:
+        raise ValueError(f"day: {error}") from None
+
+
+def _kind_of(word: str) -> FaultKind:
+    return _one_of(FaultKind, "kind", word)
+
+
+def _time_of(word: str | None) -> FillTime | None:
+    return None if word is None else _one_of(FillTime, "at", word)
+
+
+def _one_of(words: type[Word], name: str, word: str) -> Word:
+    try:
+        return words(word)
+    except ValueError:
+        known = ", ".join(words)
+        raise ValueError(f"{name}: expected one of {known}, got {str(word)[:60]!r}") from None
+
+
 @frozen
 class Fault:
     """Something that goes wrong with the orders decided on one date.
 
     Attributes:
-        day: Of the signals.
+        day: Of the signals; as it may be given with them, such as `2024-01-31`.
         symbol: Whose orders; None for those of every symbol.
     """
 
-    day: date
-    kind: FaultKind = field(converter=FaultKind)
+    day: date = field(converter=_fault_day)
+    kind: FaultKind = field(converter=_kind_of)
     symbol: Symbol | None = field(default=None, converter=optional(parse_symbol))
 
     def __attrs_post_init__(self) -> None:
@@ -68,22 +95,26 @@ class Fault:
             raise ValueError(f"symbol: {self.kind} befalls the whole day")
 
 
-def _exact(value: Decimal | str | float) -> Decimal:
-    return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+def _number(value: Decimal | str | float) -> Decimal:
+    try:
+        return exactly(number_of(value))
+    except ValueError:
+        return cast("Decimal", value)  # the validator refuses it, and knows its name
 
 
 def _as_tuple(faults: Iterable[Fault]) -> tuple[Fault, ...]:
     return tuple(faults)
 
 
-def _require_cost(_instance: object, attribute: "Attribute[Decimal]", value: Decimal) -> None:
-    if not (value.is_finite() and value >= 0 and has_few_digits(value)):
-        raise ValueError(f"{attribute.name}: expected a number from 0, got {value}")
+def _require_cost(_instance: object, attribute: "Attribute[Decimal]", value: object) -> None:
+    if not (isinstance(value, Decimal) and value >= 0 and has_few_digits(value)):
+        raise ValueError(f"{attribute.name}: expected a number from 0, got {str(value)[:60]}")
 
 
-def _require_share(_instance: object, attribute: "Attribute[Decimal]", value: Decimal) -> None:
-    if not (value.is_finite() and 0 <= value <= 1 and has_few_digits(value)):
-        raise ValueError(f"{attribute.name}: expected a fraction from 0 to 1, got {value}")
+def _require_fraction(_instance: object, attribute: "Attribute[Decimal]", value: object) -> None:
+    if not (isinstance(value, Decimal) and 0 <= value <= 1 and has_few_digits(value)):
+        problem = f"expected a fraction from 0 to 1, got {str(value)[:60]}"
+        raise ValueError(f"{attribute.name}: {problem}")
 
 
 def _require_below_whole(
@@ -105,22 +136,22 @@ class FillModel:
         commission_per_order: Account currency, of an order that fills at all.
         rejection_rate: Fraction of orders that the gateway does not take.
         partial_rate: Fraction of orders that fill in part; the rest ends with the day.
-        partial_share: How much of such an order fills, in whole shares toward zero.
+        partial_fraction: How much of such an order fills, in whole shares toward zero.
         seed: Which orders these are.
         faults: What goes wrong, by date.
     """
 
-    at: FillTime | None = field(default=None, converter=optional(FillTime))
+    at: FillTime | None = field(default=None, converter=_time_of)
     slippage_bps: Decimal = field(
-        default=ZERO, converter=_exact, validator=(_require_cost, _require_below_whole)
+        default=ZERO, converter=_number, validator=(_require_cost, _require_below_whole)
     )
-    commission_bps: Decimal = field(default=ZERO, converter=_exact, validator=_require_cost)
-    commission_per_share: Decimal = field(default=ZERO, converter=_exact, validator=_require_cost)
-    commission_per_order: Decimal = field(default=ZERO, converter=_exact, validator=_require_cost)
-    rejection_rate: Decimal = field(default=ZERO, converter=_exact, validator=_require_share)
-    partial_rate: Decimal = field(default=ZERO, converter=_exact, validator=_require_share)
-    partial_share: Decimal = field(
-        default=Decimal("0.5"), converter=_exact, validator=_require_share
+    commission_bps: Decimal = field(default=ZERO, converter=_number, validator=_require_cost)
+    commission_per_share: Decimal = field(default=ZERO, converter=_number, validator=_require_cost)
+    commission_per_order: Decimal = field(default=ZERO, converter=_number, validator=_require_cost)
+    rejection_rate: Decimal = field(default=ZERO, converter=_number, validator=_require_fraction)
+    partial_rate: Decimal = field(default=ZERO, converter=_number, validator=_require_fraction)
+    partial_fraction: Decimal = field(
+        default=Decimal("0.5"), converter=_number, validator=_require_fraction
     )
     seed: int = 0
     faults: tuple[Fault, ...] = field(default=(), converter=_as_tuple)
@@ -152,7 +183,7 @@ class FillModel:
             market: Price that the symbol trades at, account currency per share.
             is_partial: Whether only a part fills.
         """
-        qty = int(multiply(self.partial_share, intent.qty)) if is_partial else intent.qty
+        qty = int(multiply(self.partial_fraction, intent.qty)) if is_partial else intent.qty
         direction = 1 if intent.signed_qty > 0 else -1
         price = market
         if self.slippage_bps:
@@ -185,11 +216,11 @@ class FillModel:
         }
         is_partial = any(fault.kind is FaultKind.PARTIAL for fault in self.faults)
         if self.partial_rate or is_partial:
-            words["partial_share"] = f"{self.partial_share:f}"
+            words["partial_fraction"] = f"{self.partial_fraction:f}"
         if self.partial_rate or self.rejection_rate:
             words["seed"] = str(self.seed)
         for fault in self.faults:
-            words[f"fault {fault.day} {fault.symbol or 'all'}"] = fault.kind.value
+            words[f"fault {fault.day} {fault.symbol or 'all'} {fault.kind}"] = "yes"
         return words
 
 

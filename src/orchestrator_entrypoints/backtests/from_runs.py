@@ -30,7 +30,7 @@ from orchestrator_core.replay import (
     derive,
 )
 from orchestrator_core.what_if import Changes, what_if
-from orchestrator_entrypoints.backtests.faithful import backtest_inputs
+from orchestrator_entrypoints.backtests.backtesting import backtest_inputs
 from orchestrator_entrypoints.backtests.fills import FillModel
 from orchestrator_entrypoints.backtests.inputs import read_inputs
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy

@@ -43,11 +43,13 @@ class SimulatedGateway:
     Attributes:
         model: How orders fill.
         fills: What was filled since the day was opened, in the order of filling.
+        befallen: The day's faults that something met.
     """
 
     model: FillModel
     clock: Clock
     fills: list[Fill] = field(factory=list, init=False)
+    befallen: set[Fault] = field(factory=set, init=False)
     _sink: MemoryOrderSink = field(init=False)
     _market: Mapping[Symbol, Decimal] = field(factory=dict, init=False)
     _faults: tuple[Fault, ...] = field(default=(), init=False)
@@ -66,8 +68,8 @@ class SimulatedGateway:
             faults: What goes wrong.
         """
         self._market, self._faults = market, tuple(faults)
+        self.fills, self.befallen = [], set()
         self._sink.is_down = self._befalls(FaultKind.GATEWAY_DOWN)
-        self.fills = []
 
     def come_back(self) -> None:
         """Let the gateway be reached, and nothing more go wrong."""
@@ -105,7 +107,11 @@ class SimulatedGateway:
         return await self._sink.safety_flags()
 
     def _befalls(self, kind: FaultKind, symbol: Symbol | None = None) -> bool:
-        return any(fault.kind is kind and fault.symbol in (None, symbol) for fault in self._faults)
+        met = [
+            fault for fault in self._faults if fault.kind is kind and fault.symbol in (None, symbol)
+        ]
+        self.befallen.update(met)
+        return bool(met)
 
     async def _place(self, intent: OrderIntent, deadline: float) -> SubmitOutcome:
         id_ = intent.client_order_id

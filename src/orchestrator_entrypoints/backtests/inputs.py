@@ -11,16 +11,15 @@ from attrs import frozen
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.model import Signal, SignalBatch
 from orchestrator_entrypoints.backtests.fills import FillTime
-from orchestrator_entrypoints.backtests.stage import Market
+from orchestrator_entrypoints.backtests.given_values import Number, exactly
+from orchestrator_entrypoints.backtests.market import Market
 from orchestrator_entrypoints.backtests.tables import (
     OPENS,
     PRICES,
     SIGNALS,
     BacktestDataError,
-    Number,
     Table,
     beside,
-    exactly,
     read_prices,
     read_table,
 )

@@ -12,6 +12,9 @@ from orchestrator_core.plans import Snapshot
 from orchestrator_core.record import canonical_json, content_hash, encode_snapshot
 from orchestrator_core.replay import StoredRecord, derive
 
+# The status of a run that the kill switch let not begin.
+HALTED = "halted"
+
 # A record is JSON of much the same names: the least effort saves nine tenths.
 _EFFORT = 1
 

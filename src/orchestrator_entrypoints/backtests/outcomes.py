@@ -12,11 +12,9 @@ from orchestrator_core.identifiers import StrategyId
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.plans import OrderPlan
 from orchestrator_entrypoints.backtests.fills import Fill
-from orchestrator_entrypoints.backtests.kept_runs import KeptRun
+from orchestrator_entrypoints.backtests.kept_runs import HALTED, KeptRun
 from orchestrator_entrypoints.backtests.result import OrderRow
-from orchestrator_entrypoints.backtests.stage import HALTED, Staged
-
-_NOT_TAKEN = frozenset({OrderState.REJECTED, OrderState.NOT_PLACED})
+from orchestrator_entrypoints.backtests.stage import Staged
 
 
 @frozen
@@ -27,13 +25,15 @@ class RunFigures:
     failure: str | None = None
     orders: int = 0
     filled: int = 0
+    partial: int = 0
     rejected: int = 0
+    not_placed: int = 0
     denials: Mapping[str, int] = field(factory=dict, hash=False)
     leftover_cash: Decimal | None = None
     tracking_error: Decimal | None = None
 
 
-def figures_of(staged: Staged) -> RunFigures:
+def run_figures_of(staged: Staged) -> RunFigures:
     """Return what a day's row says of its run."""
     failure = _failure_of(staged)
     if staged.run is None:
@@ -49,7 +49,9 @@ def figures_of(staged: Staged) -> RunFigures:
         failure=failure,
         orders=sum(decision.is_to_be_sent for decision in plan.decisions),
         filled=sum(order.standing.filled for order in stored),
-        rejected=sum(order.state in _NOT_TAKEN for order in stored),
+        partial=sum(fill.qty > 0 and not fill.is_whole for fill in staged.fills),
+        rejected=sum(order.state is OrderState.REJECTED for order in stored),
+        not_placed=sum(order.state is OrderState.NOT_PLACED for order in stored),
         denials=_denials_of(plan),
         leftover_cash=allocation.leftover_cash,
         tracking_error=allocation.tracking_error,
@@ -94,14 +96,14 @@ def rows_of(staged: Staged, day: date) -> Iterator[OrderRow]:
             continue
         fill = fills.get(intent.client_order_id)
         row = OrderRow(
-            date=day,
+            as_of_date=day,
             client_order_id=intent.client_order_id,
             symbol=intent.symbol,
             side=intent.side.value,
             qty=intent.qty,
             leg=intent.leg,
             state=order.state.value,
-            status=None if order.report is None else order.report.status,
+            gateway_status=None if order.report is None else order.report.status,
             reason=order.reason,
             price=order.price,
         )

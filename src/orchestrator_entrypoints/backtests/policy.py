@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import Attribute, evolve, field, frozen
 
@@ -16,12 +16,13 @@ from orchestrator_core.policy import RunPolicy
 from orchestrator_core.record_policies import encode_limits, encode_rules
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.sizing import SizingMode, SizingRules
+from orchestrator_entrypoints.backtests.given_values import exactly, number_of, whole_of
 
 ENVIRONMENT = "backtest"
 STRATEGY_ID = StrategyId("backtest")
 
-Engine = Literal["auto", "faithful", "columnar"]
-ENGINES: tuple[Engine, ...] = ("auto", "faithful", "columnar")
+EngineName = Literal["auto", "faithful", "columnar"]
+ENGINES: tuple[EngineName, ...] = ("auto", "faithful", "columnar")
 
 
 def _require_count(_instance: object, attribute: "Attribute[int]", value: int) -> None:
@@ -29,13 +30,24 @@ def _require_count(_instance: object, attribute: "Attribute[int]", value: int) -
         raise ValueError(f"{attribute.name}: expected a whole number above zero, got {value!r}")
 
 
-def _require_engine(_instance: object, attribute: "Attribute[Engine]", value: str) -> None:
+def _require_engine(_instance: object, attribute: "Attribute[EngineName]", value: str) -> None:
     if value not in ENGINES:
         raise ValueError(f"{attribute.name}: expected one of {', '.join(ENGINES)}, got {value!r}")
 
 
+def _parse_capital(value: Decimal | str | float) -> Decimal:
+    return _money("capital", value)
+
+
 def _parse_cap(value: Decimal | str | float | None) -> Decimal | None:
-    return None if value is None else parse_money(value)
+    return None if value is None else _money("max_position_size", value)
+
+
+def _money(name: str, value: Decimal | str | float) -> Decimal:
+    try:
+        return parse_money(exactly(number_of(value)))
+    except ValueError as problem:
+        raise ValueError(f"{name}: {problem}") from None
 
 
 def _delta() -> SizingRules:
@@ -58,18 +70,18 @@ class BacktestPolicy:
         rebalance_every: 1 trades every date of the signals, 2 every second one.
         engine: What decides: the workflow (`faithful`), or arrays (`columnar`) where they decide
             the same; a note says where they do not. `auto` takes arrays where no runs are kept.
-        keep_runs: Whether the result holds orders and runs; without, memory stays small.
+        keeps_runs: Whether the result holds orders and runs; without, memory stays small.
     """
 
-    capital: Decimal = field(default=Decimal(100_000), converter=parse_money)
+    capital: Decimal = field(default=Decimal(100_000), converter=_parse_capital)
     max_position_size: Decimal | None = field(default=None, converter=_parse_cap)
     rules: SizingRules = field(factory=_delta)
     limits: Limits = field(factory=Limits)
-    lot: int = field(default=1, validator=_require_count)
+    lot: int = field(default=1, converter=whole_of, validator=_require_count)
     compounds: bool = True
-    rebalance_every: int = field(default=1, validator=_require_count)
-    engine: Engine = field(default="auto", validator=_require_engine)
-    keep_runs: bool = True
+    rebalance_every: int = field(default=1, converter=whole_of, validator=_require_count)
+    engine: EngineName = field(default="auto", validator=_require_engine)
+    keeps_runs: bool = True
     strategy_id: StrategyId = STRATEGY_ID
 
     def rules_for(self, symbols: Iterable[Symbol]) -> SizingRules:
@@ -94,7 +106,7 @@ class BacktestPolicy:
         """Return the request of one day's run: a rebalance of its own where orders are differences.
 
         Args:
-            symbols: Those that have a signal.
+            symbols: Those that have a signal, and those that are held.
             day: Of the signals.
             capital: What a weight of 1 stands for, account currency.
         """
@@ -115,8 +127,20 @@ class BacktestPolicy:
             "capital": f"{self.capital:f}",
             "max_position_size": "none" if cap is None else f"{cap:f}",
             "lot": str(self.lot),
-            "compounds": str(self.compounds).lower(),
+            "compounds": _word(self.compounds),
             "rebalance_every": str(self.rebalance_every),
         }
         described = encode_rules(self.rules) | encode_limits(self.limits)
-        return words | {name: str(value) for name, value in described.items() if value is not None}
+        return words | {
+            name: _word(value) for name, value in described.items() if value is not None
+        }
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={each}" for name, each in value.items()) or "none"
+    return str(value)

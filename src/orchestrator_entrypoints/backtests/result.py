@@ -7,10 +7,10 @@ status. And what that date's market made of the account: fills of the orders dec
 before, turnover, costs, positions, equity at the close.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from math import sqrt
 from statistics import stdev
 from typing import Any
@@ -19,12 +19,14 @@ from attrs import asdict, field, frozen
 
 from orchestrator_core.explaining import Waterfall
 from orchestrator_core.identifiers import Symbol, parse_symbol
+from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.money import ZERO, add_all
-from orchestrator_entrypoints.backtests.kept_runs import KeptRun
+from orchestrator_entrypoints.backtests.given_values import day_of
+from orchestrator_entrypoints.backtests.kept_runs import HALTED, KeptRun
 
-TRADING_DAYS_A_YEAR = 252
+DAYS_A_YEAR = 365.2425
 
-_FAILED = ("failed", "halted")
+_FAILED = (RunStatus.FAILED.value, HALTED)
 
 # Of a shorter history a figure a year says more about the rule than about the history.
 LEAST_DAYS_FOR_A_YEAR = 30
@@ -45,7 +47,9 @@ class Day:
         drawdown: How far equity is below its highest so far, a fraction of that.
         orders: Orders that the run of this date's signals was to send.
         filled: Those of them that filled wholly, at the next price.
-        rejected: Those that the gateway did not take.
+        partial: Those that filled in part.
+        rejected: Those that the gateway refused.
+        not_placed: Those that never stood there: not sent, or lost on their way.
         denials: Orders that controls denied, by code.
         leftover_cash: What the plan left of the cash its weights asked for; None without a plan.
         tracking_error: Root mean square of the weights missed; None without a plan.
@@ -65,7 +69,9 @@ class Day:
     drawdown: Decimal = ZERO
     orders: int = 0
     filled: int = 0
+    partial: int = 0
     rejected: int = 0
+    not_placed: int = 0
     denials: Mapping[str, int] = field(factory=dict, hash=False)
     leftover_cash: Decimal | None = None
     tracking_error: Decimal | None = None
@@ -93,11 +99,11 @@ class OrderRow:
     """One order that was to be sent, or denied, and what became of it.
 
     Attributes:
-        date: Of the signals that it was decided on.
+        as_of_date: Of the signals that it was decided on.
         qty: Whole shares, above zero.
         leg: 1 for the second order of a flip through zero.
         state: Our word for where it stands, such as `accepted` or `denied`.
-        status: The gateway's last word; None where it has said none.
+        gateway_status: The gateway's last word; None where it has said none.
         reason: Why it was denied, halted, or is not known to be placed.
         price: What it was sized with, account currency per share.
         filled_qty: Shares filled.
@@ -106,14 +112,14 @@ class OrderRow:
         slippage: What the fill price took beside the market's, account currency.
     """
 
-    date: date
+    as_of_date: date
     client_order_id: str
     symbol: Symbol
     side: str
     qty: int
     leg: int
     state: str
-    status: str | None
+    gateway_status: str | None
     reason: str | None
     price: Decimal | None
     filled_qty: int = 0
@@ -128,11 +134,14 @@ class Summary:
 
     Attributes:
         total_return: Fraction of the capital at the start.
-        annual_return: The same a year of 252 days, compounded; -1 where nothing is left; None where
-            the history is shorter than 30 days, or the figure larger than a float.
-        annual_volatility: Standard deviation of daily returns, times the root of 252; None where
-            the history is shorter than 30 days, or the account was worth nothing at a close.
+        annual_return: The same a year of the calendar since the first run, compounded; -1 where
+            nothing is left; None where that is shorter than 30 days, or the figure larger than a
+            float.
+        annual_volatility: Standard deviation of the returns from date to date since the first run,
+            times the root of how many such dates a year has; None where that is shorter than 30
+            days, or the account was worth nothing at a close.
         max_drawdown: The worst of the days' drawdowns.
+        filled: Orders that filled wholly; `partial`, `rejected` and `not_placed` as of a day.
         turnover: Worth of all fills, account currency.
         costs: Account currency.
         failed_runs: Runs that failed, or were not begun since trading was halted.
@@ -151,9 +160,15 @@ class Summary:
     costs: Decimal
     orders: int
     filled: int
+    partial: int
     rejected: int
+    not_placed: int
     denials: Mapping[str, int] = field(hash=False)
     failed_runs: int = 0
+
+
+def _count(rows: Sequence[object]) -> str:
+    return f"<{len(rows):,}>"
 
 
 @frozen
@@ -170,9 +185,9 @@ class BacktestResult:
         notes: What the reader should know, such as why an engine was not used.
     """
 
-    days: tuple[Day, ...]
-    orders: tuple[OrderRow, ...]
-    runs: tuple[KeptRun, ...]
+    days: tuple[Day, ...] = field(repr=_count)
+    orders: tuple[OrderRow, ...] = field(repr=_count)
+    runs: tuple[KeptRun, ...] = field(repr=_count)
     capital: Decimal
     policy: Mapping[str, str] = field(hash=False)
     engine: str = "faithful"
@@ -189,28 +204,31 @@ class BacktestResult:
         """Return a row an order of plain values."""
         return [asdict(row) for row in self.orders]
 
-    def run_of(self, day: date | str) -> KeptRun:
-        """Return the run of a date's signals; the date may be text such as `2024-01-31`.
+    def run_of(self, day: Any) -> KeptRun:
+        """Return the run of a date's signals.
+
+        Args:
+            day: A date as it may be given with signals, such as `2024-01-31`.
 
         Raises:
-            ValueError: The text is no date.
+            ValueError: It is no date.
             LookupError: There was none, or it was not kept.
         """
-        day = date.fromisoformat(day) if isinstance(day, str) else day
+        as_of_date = day_of(day)
         for run in self.runs:
-            if run.as_of_date == day:
+            if run.as_of_date == as_of_date:
                 return run
-        raise LookupError(f"no run of {day} was kept")
+        raise LookupError(f"no run of {as_of_date} was kept")
 
-    def explain(self, day: date | str, symbol: str) -> Waterfall:
+    def explain(self, day: Any, symbol: str) -> Waterfall:
         """Return the steps from a symbol's weight to its order, as production explains them.
 
         Args:
-            day: A date, or text such as `2024-01-31`.
+            day: A date as it may be given with signals, such as `2024-01-31`.
             symbol: In either case, as signals may be given.
 
         Raises:
-            ValueError: The text is no date.
+            ValueError: It is no date.
             InvalidRequest: The symbol is none.
             LookupError: The date had no run, or its plan does not hold the symbol.
         """
@@ -220,9 +238,11 @@ class BacktestResult:
         """Return the figures of the whole."""
         first, last = self.days[0], self.days[-1]
         total = float(last.equity / self.capital) - 1
-        years = (len(self.days) - 1) / TRADING_DAYS_A_YEAR
-        is_long = (last.date - first.date).days >= LEAST_DAYS_FOR_A_YEAR
-        equities = [float(day.equity) for day in self.days]
+        # Before the first run the account only waited.
+        lived = list(dropwhile(lambda day: day.run_status is None, self.days)) or self.days
+        span = (last.date - lived[0].date).days
+        years, is_long = span / DAYS_A_YEAR, span >= LEAST_DAYS_FOR_A_YEAR
+        equities = [float(day.equity) for day in lived]
         return Summary(
             first=first.date,
             last=last.date,
@@ -231,13 +251,15 @@ class BacktestResult:
             end_equity=_plain(last.equity),
             total_return=total,
             annual_return=_annual(total, years) if is_long else None,
-            annual_volatility=_volatility(equities) if is_long else None,
+            annual_volatility=_volatility(equities, years) if is_long else None,
             max_drawdown=float(max(day.drawdown for day in self.days)),
             turnover=_plain(add_all(day.turnover for day in self.days)),
             costs=_plain(add_all(day.costs for day in self.days)),
             orders=sum(day.orders for day in self.days),
             filled=sum(day.filled for day in self.days),
+            partial=sum(day.partial for day in self.days),
             rejected=sum(day.rejected for day in self.days),
+            not_placed=sum(day.not_placed for day in self.days),
             denials=self._denials(),
             failed_runs=sum(day.has_failed_run for day in self.days),
         )
@@ -252,7 +274,7 @@ def _cells_of(day: Day) -> Iterator[tuple[str, Any]]:
     for name in ("equity", "cash", "long", "short", "gross", "net", "turnover", "costs"):
         yield name, getattr(day, name)
     yield "drawdown", day.drawdown
-    for name in ("orders", "filled", "rejected"):
+    for name in ("orders", "filled", "partial", "rejected", "not_placed"):
         yield name, getattr(day, name)
     yield "denied", sum(day.denials.values())
     for name in ("leftover_cash", "tracking_error", "run_status", "failure"):
@@ -279,8 +301,8 @@ def _plain(value: Any) -> Any:
     return Decimal(text.rstrip("0").rstrip(".") if "." in text else text)
 
 
-def _volatility(equities: list[float]) -> float | None:
+def _volatility(equities: list[float], years: float) -> float | None:
     if min(equities) <= 0:
         return None
     returns = [later / earlier - 1 for earlier, later in pairwise(equities)]
-    return stdev(returns) * sqrt(TRADING_DAYS_A_YEAR) if len(returns) > 1 else 0.0
+    return stdev(returns) * sqrt(len(returns) / years) if len(returns) > 1 else 0.0

@@ -5,76 +5,107 @@ these weights at these prices, beside what is held; whatever it does with the an
 """
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
+
+from attrs import evolve
 
 from orchestrator_core import __version__
 from orchestrator_core.holdings import Holdings
-from orchestrator_core.identifiers import Decision, TradingMode, parse_symbol
-from orchestrator_core.model import Quote
+from orchestrator_core.identifiers import Decision, Symbol, TradingMode, parse_symbol
+from orchestrator_core.model import Quote, SignalBatch
 from orchestrator_core.planning import plan_orders
 from orchestrator_core.plans import OrderPlan, PlanningPolicy, Snapshot
+from orchestrator_core.requests import RunRequest
 from orchestrator_core.signals import check_batch
 from orchestrator_core.sizing import SizingPolicy
+from orchestrator_entrypoints.backtests.given_values import (
+    Number,
+    day_of,
+    exactly,
+    number_of,
+    whole_of,
+)
 from orchestrator_entrypoints.backtests.inputs import asked_for, batch_of
+from orchestrator_entrypoints.backtests.market import DECISION_TIME
 from orchestrator_entrypoints.backtests.policy import ENVIRONMENT, BacktestPolicy
-from orchestrator_entrypoints.backtests.stage import DECISION_TIME
-from orchestrator_entrypoints.backtests.tables import Number, exactly
-
-_EPOCH = date(1970, 1, 1)
 
 
 def decide(
     weights: Mapping[str, Number],
     prices: Mapping[str, Number],
     *,
+    day: Any,
     held: Mapping[str, int] | None = None,
     policy: BacktestPolicy | None = None,
-    capital: Decimal | None = None,
-    day: date = _EPOCH,
+    capital: Decimal | str | float | None = None,
 ) -> OrderPlan:
     """Return what the service would order of weights, and why not where it would not.
 
     Args:
         weights: Fractions of capital by symbol; positive long, negative short.
         prices: Account currency per share; of what is held too.
+        day: Of the weights, as it may be given with signals; session rules judge it.
         held: Shares held by symbol, below zero when short.
         policy: Under what is decided.
         capital: What a weight of 1 stands for, account currency; None: the policy's.
-        day: Of the weights; session rules judge it.
 
     Raises:
         MalformedReply: A weight, or the sum of a side, is above its limit.
         InvalidRequest: A symbol is none.
-        ValueError: A price is not above zero.
+        ValueError: A price is not above zero, or something else is none that it may be.
 
-    >>> plan = decide({"KO": 0.1, "MO": 0.0}, {"KO": 60, "MO": 50}, held={"KO": 100, "MO": 7})
+    >>> prices, held = {"KO": 60, "MO": 50}, {"KO": 100, "MO": 7}
+    >>> plan = decide({"KO": 0.1, "MO": 0.0}, prices, day="2024-01-02", held=held)
     >>> [(intent.symbol, intent.signed_qty) for intent in plan.intents]
     [('MO', -7), ('KO', 66)]
     """
     policy = policy or BacktestPolicy()
-    batch = batch_of(day, {parse_symbol(symbol): weight for symbol, weight in weights.items()})
-    shares = {parse_symbol(symbol): qty for symbol, qty in (held or {}).items() if qty}
-    symbols = asked_for(batch, shares)
-    request = policy.request(symbols, day, policy.capital if capital is None else capital)
+    if capital is not None:
+        policy = evolve(policy, capital=capital)
+    as_of_date = day_of(day)
+    batch = batch_of(as_of_date, _by_symbol(weights))
+    shares = {parse_symbol(symbol): whole_of(qty) for symbol, qty in (held or {}).items() if qty}
+    request = policy.request(asked_for(batch, shares), as_of_date, policy.capital)
     check_batch(batch, request, policy.limits)
-    now = datetime.combine(day, DECISION_TIME).astimezone(UTC)
-    rules = policy.rules_for(symbols)
-    snapshot = Snapshot(
+    snapshot = _snapshot_of(batch, request, _by_symbol(prices), shares, policy)
+    return plan_orders(snapshot, snapshot.policy)
+
+
+def _by_symbol(values: Mapping[str, Any]) -> dict[Symbol, Number]:
+    numbers = {}
+    for name, value in values.items():
+        symbol = parse_symbol(name)
+        try:
+            numbers[symbol] = number_of(value)
+        except ValueError as problem:
+            raise ValueError(f"{symbol}: {problem}") from None
+    return numbers
+
+
+def _snapshot_of(
+    batch: SignalBatch,
+    request: RunRequest,
+    prices: Mapping[Symbol, Number],
+    shares: Mapping[Symbol, int],
+    policy: BacktestPolicy,
+) -> Snapshot:
+    day = batch.as_of_date
+    now = datetime.combine(day, DECISION_TIME)
+    rules = policy.rules_for(request.symbols)
+    sizing = SizingPolicy(request.capital, request.max_position_size, rules)
+    return Snapshot(
         decision=Decision(
             ENVIRONMENT, TradingMode.PAPER, policy.strategy_id, day, request.rebalance_key
         ),
         request=request,
-        policy=PlanningPolicy(
-            SizingPolicy(request.capital, request.max_position_size, rules), policy.limits
-        ),
+        policy=PlanningPolicy(sizing, policy.limits),
         batch=batch,
         quotes=tuple(
-            Quote(parse_symbol(symbol), exactly(price), now, "given")
-            for symbol, price in prices.items()
+            Quote(symbol, exactly(price), now, "given") for symbol, price in prices.items()
         ),
         decided_at=now,
         code_version=__version__,
         holdings=Holdings(tuple(sorted(shares.items()))),
     )
-    return plan_orders(snapshot, snapshot.policy)

@@ -37,32 +37,13 @@ from orchestrator_core.workflow import execute_run
 from orchestrator_entrypoints.backtests.account import Account
 from orchestrator_entrypoints.backtests.fills import Fault, FaultKind, Fill, FillModel
 from orchestrator_entrypoints.backtests.gateway import Crashed, SimulatedGateway
+from orchestrator_entrypoints.backtests.market import DECISION_TIME, Market
 
-# 14:30 in winter and 15:30 in summer in New York.
-DECISION_TIME = time(19, 30, tzinfo=UTC)
 OPERATOR = "backtest"
-HALTED = "halted"
 
 # Pauses double from a second on: in all far more than until an order is left to an operator.
 RECOVERY_ROUNDS = 12
 FOLLOWED_AT_ONCE = 1_000
-
-
-@frozen
-class Market:
-    """What a decision sees, and what its orders meet.
-
-    Attributes:
-        closes: Of the date, account currency per share; what is sized with.
-        references: The closes of the date before.
-        before: That date; None on the first.
-        next_prices: What orders trade at, account currency per share.
-    """
-
-    closes: Mapping[Symbol, Decimal]
-    references: Mapping[Symbol, Decimal]
-    before: date | None
-    next_prices: Mapping[Symbol, Decimal]
 
 
 @frozen
@@ -87,11 +68,6 @@ class _WatchedRuns(MemoryRunRepository):
     """The run database in memory; remembers the plan that was committed last."""
 
     committed: PlanRecord | None = None
-
-    async def succeed(self, former: "_WatchedRuns") -> None:
-        """Go on where another left off: trading as it stood, and what is known of gateways."""
-        self._latch = await former.read_latch()
-        self._keeps_ids = former._keeps_ids  # noqa: SLF001 - of its own class
 
     async def commit_plan(
         self, lease: Lease, record: PlanRecord, claim: WaveClaim | None
@@ -199,7 +175,7 @@ class Stage:
         self.account.book(self.gateway.fills)
         run = await self._runs.get_run(staged.run_id)
         fills = tuple(self.gateway.fills)
-        await self._let_go()
+        self._let_go()
         return evolve(staged, run=run, fills=fills)
 
     async def _run(self, request: RunRequest, ports: RunPorts) -> Staged:
@@ -243,12 +219,9 @@ class Stage:
             if looks.looked < FOLLOWED_AT_ONCE:
                 break
 
-    async def _let_go(self) -> None:
-        if await self._runs.open_orders():
-            return
-        former, self._runs = self._runs, _WatchedRuns(self.clock)
-        await self._runs.succeed(former)
-        self.gateway.forget()
+    def _let_go(self) -> None:
+        if self._runs.forget_runs():
+            self.gateway.forget()
 
     async def _engage(self) -> None:
         engagement = Engagement(OPERATOR, "a fault of this day", self.clock.now())

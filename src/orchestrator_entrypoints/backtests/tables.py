@@ -5,9 +5,7 @@ signals may leave out what it likes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
-from math import isfinite
+from datetime import date
 from typing import Any
 
 from attrs import define, field, frozen
@@ -25,10 +23,9 @@ from orchestrator_entrypoints.backtests.frames import (
     Given,
     cells_of,
 )
+from orchestrator_entrypoints.backtests.given_values import Number, day_of, exactly, number_of
 
 SIGNALS, PRICES, OPENS = "signals", "prices", "opens"
-
-Number = float | int | Decimal
 
 
 class BacktestDataError(OrchestratorError, ValueError):
@@ -170,21 +167,11 @@ class _Reading:
         return known
 
     def _number(self, cell: Cell) -> Number:
-        value = cell.value
-        if hasattr(value, "item"):
-            value = value.item()
-        if isinstance(value, str):
-            try:
-                value = Decimal(value)
-            except InvalidOperation:
-                value = None
-        is_number = isinstance(value, float | int | Decimal) and not isinstance(value, bool)
-        if not is_number or not _is_finite(value):
+        try:
+            return number_of(cell.value)
+        except ValueError as error:
             whose = "" if cell.column == cell.symbol else f"{cell.symbol}: "
-            problem = f"{whose}expected a finite number, got {_shown(cell.value)}"
-            raise self._wrong(cell, str(cell.column), problem)
-        number: Number = value
-        return number
+            raise self._wrong(cell, str(cell.column), f"{whose}{error}") from None
 
     def _wrong(self, cell: Given, field_: str, problem: str) -> BacktestDataError:
         return BacktestDataError(self.name, field_, cell.row, problem)
@@ -237,53 +224,6 @@ def _undated(day: date, prices: Table) -> str:
     if not earlier:
         return f"{day} is before the first price, of {prices.dates[0]}"
     return (
-        f"look-ahead: {day} has no price, and a signal of that date is dated after the price it "
-        f"would trade at, of {earlier[-1]}"
+        f"look-ahead: {day}, a {day:%A}, has no price, and a signal sized with that of "
+        f"{earlier[-1]} would be dated after it: give it a date that has prices"
     )
-
-
-def day_of(value: Any) -> date:
-    """Return a date as it may be given: text, or what knows itself as a date without an hour.
-
-    Raises:
-        ValueError: It is none.
-
-    >>> day_of("2024-01-31")
-    datetime.date(2024, 1, 31)
-    """
-    day = value
-    # A numpy date knows itself as a Python one.
-    if hasattr(day, "astype"):
-        day = day.astype("datetime64[us]").item()
-    if isinstance(day, str):
-        try:
-            day = datetime.fromisoformat(day.strip())
-        except ValueError:
-            day = None
-    if day != day:  # noqa: PLR0124 - pandas' NaT is a datetime that has no date
-        day = None
-    if isinstance(day, datetime):
-        day = day.date() if day.time() == time.min else None
-    if not isinstance(day, date):
-        raise ValueError(f"expected a day such as 2024-01-31, got {str(value)[:40]!r}")
-    return day
-
-
-def exactly(value: Number) -> Decimal:
-    """Return the decimal that prints like the value."""
-    return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-
-
-def _is_finite(number: Number) -> bool:
-    """Whether it is finite, as a float too: a weight is one."""
-    try:
-        return isfinite(number)
-    except (OverflowError, ValueError):  # an integer beyond a float; a signalling nan
-        return False
-
-
-def _shown(value: Any) -> str:
-    try:
-        return repr(str(value)[:40])
-    except ValueError:  # an integer of more digits than Python writes
-        return "an integer too large to write"

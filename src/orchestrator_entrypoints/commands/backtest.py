@@ -2,10 +2,10 @@
 
 import argparse
 
-from orchestrator_entrypoints.backtests.faithful import backtest_inputs
+from orchestrator_entrypoints.backtests.backtesting import backtest_inputs
+from orchestrator_entrypoints.commands.backtest_from_runs import backtest_recorded
 from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_given, read_policy
 from orchestrator_entrypoints.commands.backtest_outputs import missing_told, outputs_of
-from orchestrator_entrypoints.commands.backtest_recorded import backtest_recorded
 from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode

@@ -13,6 +13,7 @@ from orchestrator_core.money import parse_money
 from orchestrator_entrypoints.backtests.fills import FillModel, FillTime
 from orchestrator_entrypoints.backtests.inputs import Inputs, read_inputs
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
+from orchestrator_entrypoints.backtests.policy_fields import policy_with
 from orchestrator_entrypoints.backtests.tables import OPENS, PRICES, SIGNALS, BacktestDataError
 from orchestrator_entrypoints.commands.bundled import DESCRIPTION, bundled_rows
 from orchestrator_entrypoints.commands.edge import CommandFailure
@@ -25,7 +26,6 @@ from orchestrator_entrypoints.commands.series_files import (
     SeriesFile,
     read_series,
 )
-from orchestrator_entrypoints.sweeps.policy_fields import policy_with
 
 # As a service's, unless told otherwise.
 CAP = "20000"

@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import frozen
 
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
+from orchestrator_entrypoints.backtests.policy_fields import full_name, policy_with
 from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_given, read_policy
 from orchestrator_entrypoints.commands.backtest_outputs import (
     Outputs,
@@ -32,7 +33,6 @@ from orchestrator_entrypoints.sweeps.cells import (
     sample,
 )
 from orchestrator_entrypoints.sweeps.journal import JournalError, open_journal
-from orchestrator_entrypoints.sweeps.policy_fields import full_name, policy_with
 from orchestrator_entrypoints.sweeps.processes import run_on_processes
 from orchestrator_entrypoints.sweeps.sweeping import Compute
 from orchestrator_entrypoints.sweeps.sweeping import sweep as go_over

@@ -36,17 +36,12 @@ def backtest_page(result: BacktestResult, *, title: str, source: str) -> Page:
         source: What was traded, in words.
     """
     summary = result.summary()
-    policy = tuple(
-        (name, value.lower() if value in {"True", "False"} else value)
-        for name, value in result.policy.items()
-        if value not in {"{}", "[]"}
-    )
     return Page(
         title=title,
         lead=f"{source}; {summary.first} to {summary.last}; engine: {result.engine}",
         figures=summary_lines(summary),
         plots=[("Days", plot_days(result.days))],
-        tables=[PageTable("Policy", ("field", "value"), policy)],
+        tables=[PageTable("Policy", ("field", "value"), tuple(result.policy.items()))],
         notes=result.notes,
     )
 
@@ -78,7 +73,7 @@ def _drawdown(days: tuple[Day, ...]) -> Panel:
     return Panel(
         "Drawdown, of the highest equity so far",
         [line("drawdown", below, RED, fill="tozeroy", fillcolor="rgba(213,94,0,0.25)")],
-        is_share=True,
+        is_fraction=True,
         holds=(0,),
     )
 

@@ -9,10 +9,10 @@ from orchestrator_entrypoints.reports.heat_map import Shown
 
 # Figures that the picture of a sweep can show.
 SHOWN = (
-    Shown("total_return", "total return", is_share=True),
-    Shown("annual_return", "return a year", is_share=True),
-    Shown("annual_volatility", "volatility a year", is_share=True),
-    Shown("max_drawdown", "max drawdown", is_share=True),
+    Shown("total_return", "total return", is_fraction=True),
+    Shown("annual_return", "return a year", is_fraction=True),
+    Shown("annual_volatility", "volatility a year", is_fraction=True),
+    Shown("max_drawdown", "max drawdown", is_fraction=True),
     Shown("end_equity", "end equity"),
     Shown("turnover", "turnover"),
     Shown("costs", "costs"),

@@ -23,12 +23,12 @@ class Shown:
     Attributes:
         name: In an outcome's figures.
         title: Of the reader's list.
-        is_share: Whether it is a fraction, shown in percent.
+        is_fraction: Whether it is a fraction, shown in percent.
     """
 
     name: str
     title: str
-    is_share: bool = False
+    is_fraction: bool = False
 
 
 def draw_sweep(axes: Sequence[Axis], outcomes: Sequence[Outcome], figures: Sequence[Shown]) -> Plot:
@@ -103,7 +103,7 @@ def _plane_over(
 
 
 def _digits(figure: Shown) -> str:
-    return ".2%" if figure.is_share else ",.0f"
+    return ".2%" if figure.is_fraction else ",.0f"
 
 
 def _layout(varied: Sequence[Axis], figures: Sequence[Shown]) -> dict[str, Any]:

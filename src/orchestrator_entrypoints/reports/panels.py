@@ -36,14 +36,14 @@ class Panel:
     Attributes:
         title: With its unit.
         traces: Plotly's, less the axes and x.
-        is_share: Whether values are fractions, shown in percent.
+        is_fraction: Whether values are fractions, shown in percent.
         holds: Values that the axis reaches to at least.
         step: Between the axis's ticks; None leaves it to the plot.
     """
 
     title: str
     traces: Sequence[Mapping[str, Any]]
-    is_share: bool = False
+    is_fraction: bool = False
     holds: tuple[float, ...] = ()
     step: int | None = None
 
@@ -128,12 +128,12 @@ def _y_axis(panel: Panel, bottom: float, top: float) -> dict[str, Any]:
         "anchor": "x",
         "gridcolor": _GRID,
         "zerolinecolor": "#8c959f",
-        "tickformat": ".1%" if panel.is_share else ",~f",
+        "tickformat": ".1%" if panel.is_fraction else ",~f",
         **({"autorangeoptions": {"include": panel.holds}} if panel.holds else {}),
         **({} if panel.step is None else {"dtick": panel.step}),
         # Left to itself, an axis of nothing but zeros reaches as far below as above.
-        **({"range": [-0.01, 0] if panel.is_share else [0, 1]} if panel.is_flat else {}),
-        "hoverformat": ".2%" if panel.is_share else ",.2f" if panel.step is None else ",.0f",
+        **({"range": [-0.01, 0] if panel.is_fraction else [0, 1]} if panel.is_flat else {}),
+        "hoverformat": ".2%" if panel.is_fraction else ",.2f" if panel.step is None else ",.0f",
         "nticks": 6,
     }
 

@@ -94,4 +94,4 @@ def _shown(outcome: Outcome, figure: Shown) -> str:
     text = outcome.figures.get(figure.name, "")
     if not text:
         return ""
-    return f"{float(text):.2%}" if figure.is_share else f"{float(text):,.0f}"
+    return f"{float(text):.2%}" if figure.is_fraction else f"{float(text):,.0f}"

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 
 from attrs import evolve, frozen
 
-from orchestrator_entrypoints.backtests.faithful import backtest_inputs
+from orchestrator_entrypoints.backtests.backtesting import backtest_inputs
 from orchestrator_entrypoints.backtests.fills import FillModel
 from orchestrator_entrypoints.backtests.inputs import Inputs
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
+from orchestrator_entrypoints.backtests.policy_fields import policy_with
 from orchestrator_entrypoints.reports.figures import figures_of
 from orchestrator_entrypoints.sweeps.cells import Cell
 from orchestrator_entrypoints.sweeps.code import code_digest
-from orchestrator_entrypoints.sweeps.policy_fields import policy_with
 
 
 @frozen
@@ -44,5 +44,5 @@ class BacktestWork:
             ValueError: The cell's fields are none that a policy may have.
         """
         # Orders and runs are not looked at.
-        policy = evolve(policy_with(self.policy, cell), keep_runs=False)
+        policy = evolve(policy_with(self.policy, cell), keeps_runs=False)
         return figures_of(backtest_inputs(self.inputs, policy=policy, fills=self.fills))

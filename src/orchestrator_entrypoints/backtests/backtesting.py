@@ -5,7 +5,7 @@ is: no decision sees a price that it trades at. The signals of the last date the
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
@@ -15,7 +15,12 @@ from attrs import asdict, evolve, frozen
 from orchestrator_core.model import SignalBatch
 from orchestrator_core.money import ZERO
 from orchestrator_entrypoints.backtests.columnar_cells import NotColumnar
-from orchestrator_entrypoints.backtests.engines import Decided, Engine, Workflow, why_not_arrays
+from orchestrator_entrypoints.backtests.engines import (
+    Decided,
+    Engine,
+    FaithfulEngine,
+    why_not_columnar,
+)
 from orchestrator_entrypoints.backtests.fills import Fill, FillModel
 from orchestrator_entrypoints.backtests.inputs import Inputs, Prices, asked_for, read_inputs
 from orchestrator_entrypoints.backtests.kept_runs import KeptRun
@@ -76,57 +81,84 @@ def backtest_inputs(
     Raises:
         ValueError: A fault is of a date that has no run.
     """
-    run = _Backtest(inputs, policy, fills, progress)
-    if policy.engine == "faithful" or (policy.engine == "auto" and policy.keep_runs):
-        return run.by_workflow()
+    days = _rebalance_days(inputs, policy)
+    traded = {day: inputs.batches[day] for day in days if day != inputs.dates[-1]}
+    for fault in fills.faults:
+        if fault.day not in traded:
+            raise ValueError(f"faults: no run is decided on {fault.day}")
+    run = _Backtest(inputs, policy, fills, traded, _onward(progress))
+    if policy.engine == "faithful" or (policy.engine == "auto" and policy.keeps_runs):
+        return run.faithful()
     try:
-        return run.by_arrays()
+        return run.columnar()
     except NotColumnar as refused:
-        return run.by_workflow(f"decided by the workflow, not by arrays: {refused.reason}")
+        return run.faithful(f"decided by the workflow, not by arrays: {refused.reason}")
+
+
+def _rebalance_days(inputs: Inputs, policy: BacktestPolicy) -> list[date]:
+    return sorted(inputs.batches)[:: policy.rebalance_every]
+
+
+def _onward(progress: Progress | None) -> Progress:
+    """Return what tells of each date once, though an engine gives up and another begins anew."""
+    most = 0
+
+    def tell(done: int, of: int) -> None:
+        nonlocal most
+        if progress is not None and done > most:
+            most = done
+            progress(done, of)
+
+    return tell
 
 
 @frozen
 class _Backtest:
-    """One backtest, whatever decides."""
+    """One backtest, whatever decides.
+
+    Attributes:
+        traded: The signals that make a run, by date.
+    """
 
     inputs: Inputs
     policy: BacktestPolicy
     model: FillModel
-    progress: Progress | None
+    traded: Mapping[date, SignalBatch]
+    progress: Progress
 
-    def by_workflow(self, *notes: str) -> BacktestResult:
+    def faithful(self, *notes: str) -> BacktestResult:
         """Let the production workflow decide."""
-        workflow = Workflow.begin(self.policy, self.model, self.inputs)
-        return self._live(workflow, "faithful", notes)
+        engine = FaithfulEngine.begin(self.policy, self.model, self.inputs)
+        return self._live(engine, "faithful", *notes)
 
-    def by_arrays(self) -> BacktestResult:
+    def columnar(self) -> BacktestResult:
         """Let arrays decide.
 
         Raises:
             NotColumnar: They would not decide the same, or cannot.
         """
-        reason = why_not_arrays(self.policy, self.model, self.inputs, self._traded())
+        reason = why_not_columnar(self.policy, self.model, self.inputs, self.traded)
         if reason is not None:
             raise NotColumnar(reason)
-        from orchestrator_entrypoints.backtests.arrays import Arrays  # noqa: PLC0415 - needs numpy
+        from orchestrator_entrypoints.backtests.columnar_engine import (  # noqa: PLC0415 - numpy
+            ColumnarEngine,
+        )
 
-        arrays = Arrays.begin(self.policy, self.model, self.inputs)
-        kept = ["arrays keep no runs: nothing can be explained"] if self.policy.keep_runs else []
-        return self._live(arrays, "columnar", kept)
+        engine = ColumnarEngine.begin(self.policy, self.model, self.inputs)
+        return self._live(engine, "columnar")
 
-    def _live(self, engine: Engine, name: str, notes: Iterable[str]) -> BacktestResult:
+    def _live(self, engine: Engine, name: str, *notes: str) -> BacktestResult:
         """Go through the dates, each valued at its close, then decided on."""
         days: list[Day] = []
         runs: list[KeptRun] = []
         orders: list[OrderRow] = []
-        traded = self._traded()
         valuing = Valuing(self.policy.capital)
         fills: Sequence[Fill] = ()
         for place, day in enumerate(self.inputs.dates):
             closes = self.inputs.closes_at(place)
             row = valuing.value(day, engine.account, closes, fills)
             fills = ()
-            batch, capital = traded.get(day), self._capital(row)
+            batch, capital = self.traded.get(day), self._capital(row)
             if batch is not None and capital > 0:
                 decided = self._decide(engine, batch, capital, place, closes)
                 fills = decided.fills
@@ -134,8 +166,7 @@ class _Backtest:
                 runs += [] if decided.run is None else [decided.run]
                 orders += decided.orders
             days.append(row)
-            if self.progress is not None:
-                self.progress(len(days), len(self.inputs.dates))
+            self.progress(len(days), len(self.inputs.dates))
         return BacktestResult(
             days=tuple(days),
             orders=tuple(orders),
@@ -147,7 +178,7 @@ class _Backtest:
                 **self.model.in_words(),
             },
             engine=name,
-            notes=(*notes, *self._notes(days)),
+            notes=(*notes, *engine.notes(), *self._notes(days)),
         )
 
     def _decide(
@@ -161,29 +192,22 @@ class _Backtest:
         """Return what a weight of 1 stands for, in cents; 0 where nothing is left."""
         if not self.policy.compounds:
             return self.policy.capital
-        return ZERO if row.equity < CENT else row.equity.quantize(CENT, rounding=ROUND_DOWN)
-
-    def _traded(self) -> dict[date, SignalBatch]:
-        """Return the signals that make a run, by date.
-
-        Raises:
-            ValueError: A fault is of a date that has no run.
-        """
-        last = self.inputs.dates[-1]
-        days = sorted(self.inputs.batches)[:: self.policy.rebalance_every]
-        traded = {day: self.inputs.batches[day] for day in days if day != last}
-        for fault in self.model.faults:
-            if fault.day not in traded:
-                raise ValueError(f"faults: no run is decided on {fault.day}")
-        return traded
+        return ZERO if _is_ruined(row) else row.equity.quantize(CENT, rounding=ROUND_DOWN)
 
     def _notes(self, days: Sequence[Day]) -> Iterator[str]:
         yield from _failures(days)
         last = self.inputs.dates[-1]
-        if last in sorted(self.inputs.batches)[:: self.policy.rebalance_every]:
+        if last in _rebalance_days(self.inputs, self.policy):
             yield f"the signals of {last} have no later price to trade at: no run"
-        if self.policy.compounds and any(day.equity < CENT for day in days):
+        if self.policy.compounds and any(map(_is_ruined, days)):
             yield "where the account is worth nothing at a close, there is no run"
+        unknown = sorted(self.policy.rules.lot_sizes.keys() - self.inputs.symbols)
+        if unknown:
+            yield f"a lot is given of what has no prices: {', '.join(unknown[:MOST_REASONS])}"
+
+
+def _is_ruined(day: Day) -> bool:
+    return day.equity < CENT
 
 
 def _failures(days: Sequence[Day]) -> Iterator[str]:

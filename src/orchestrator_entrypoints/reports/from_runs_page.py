@@ -97,20 +97,20 @@ def notes_of(found: FromRuns) -> list[str]:
 
 
 def _plot(results: Mapping[str, BacktestResult]) -> Plot:
-    def panel(title: str, value: Callable[[Day], Decimal], *, is_share: bool = False) -> Panel:
+    def panel(title: str, value: Callable[[Day], Decimal], *, is_fraction: bool = False) -> Panel:
         return Panel(
             title,
             [
                 line(name, [float(value(day)) for day in result.days], COLOURS[n % len(COLOURS)])
                 for n, (name, result) in enumerate(results.items())
             ],
-            is_share=is_share,
+            is_fraction=is_fraction,
         )
 
     return stack(
         [
             panel("Equity, account currency", lambda day: day.equity),
-            panel("Drawdown", lambda day: -day.drawdown, is_share=True),
+            panel("Drawdown", lambda day: -day.drawdown, is_fraction=True),
             panel("Gross exposure, account currency", lambda day: day.gross),
         ],
         [day.date.isoformat() for day in next(iter(results.values())).days],

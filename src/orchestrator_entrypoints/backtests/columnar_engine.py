@@ -5,7 +5,7 @@ core's own difference. What is shown of a run beside that is computed as the cor
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from math import nan
 
@@ -34,9 +34,9 @@ from orchestrator_entrypoints.backtests.columnar_cells import (
 from orchestrator_entrypoints.backtests.engines import Decided
 from orchestrator_entrypoints.backtests.fills import FillModel
 from orchestrator_entrypoints.backtests.inputs import Inputs
+from orchestrator_entrypoints.backtests.market import Market
 from orchestrator_entrypoints.backtests.outcomes import RunFigures
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
-from orchestrator_entrypoints.backtests.stage import Market
 
 # Nothing that arrays decide depends on an id.
 _NO_ID = ClientOrderId("columnar")
@@ -46,7 +46,7 @@ _Orders = list[tuple[Symbol, tuple[int, ...]]]
 
 
 @define
-class Arrays:
+class ColumnarEngine:
     """An account whose runs are decided by arrays."""
 
     policy: BacktestPolicy
@@ -56,7 +56,7 @@ class Arrays:
     _sized_by: SizingRules = field(init=False)
 
     @classmethod
-    def begin(cls, policy: BacktestPolicy, model: FillModel, inputs: Inputs) -> "Arrays":
+    def begin(cls, policy: BacktestPolicy, model: FillModel, inputs: Inputs) -> "ColumnarEngine":
         """Return the account on the first date.
 
         Raises:
@@ -106,6 +106,10 @@ class Arrays:
             tracking_error=allocation.tracking_error,
         )
         return Decided(figures, tuple(fills))
+
+    def notes(self) -> Iterator[str]:
+        if self.policy.keeps_runs:
+            yield "arrays keep no orders and no runs: nothing can be listed or explained"
 
     def _size(self, batch: SignalBatch, request: RunRequest, market: Market) -> ColumnarSizing:
         if request.capital > MAX_MONEY:

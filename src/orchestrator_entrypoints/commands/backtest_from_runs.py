@@ -11,6 +11,7 @@ from orchestrator_core.run_files import Seal, decode_line, is_seal
 from orchestrator_core.what_if import Changes
 from orchestrator_entrypoints.backtests.fills import FillModel
 from orchestrator_entrypoints.backtests.from_runs import FromRuns, backtest_from_runs
+from orchestrator_entrypoints.backtests.policy_fields import changes_with
 from orchestrator_entrypoints.backtests.tables import OPENS, PRICES
 from orchestrator_entrypoints.commands.backtest_inputs import located, read_fills, read_price_file
 from orchestrator_entrypoints.commands.backtest_outputs import Outputs, missing_told
@@ -20,7 +21,7 @@ from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.commands.limit_words import pairs
 from orchestrator_entrypoints.commands.series_files import SeriesFile
 from orchestrator_entrypoints.reports.extras import require_extra
-from orchestrator_entrypoints.reports.recorded_page import (
+from orchestrator_entrypoints.reports.from_runs_page import (
     COLUMNS,
     cells_of,
     changed_rows,
@@ -28,7 +29,6 @@ from orchestrator_entrypoints.reports.recorded_page import (
     notes_of,
     recorded_page,
 )
-from orchestrator_entrypoints.sweeps.policy_fields import changes_with
 
 
 def backtest_recorded(arguments: argparse.Namespace, outputs: Outputs, console: Console) -> int:

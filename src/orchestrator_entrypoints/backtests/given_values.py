@@ -1,0 +1,86 @@
+"""Dates and numbers as a user gives them: Python's, numpy's, pandas', or text."""
+
+from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
+from math import isfinite
+from typing import Any
+
+Number = float | int | Decimal
+
+
+def day_of(value: Any) -> date:
+    """Return a date as it may be given: text, or what knows itself as a date without an hour.
+
+    Raises:
+        ValueError: It is none.
+
+    >>> day_of("2024-01-31")
+    datetime.date(2024, 1, 31)
+    """
+    day = value
+    # A numpy date knows itself as a Python one.
+    if hasattr(day, "astype"):
+        day = day.astype("datetime64[us]").item()
+    if isinstance(day, str):
+        try:
+            day = datetime.fromisoformat(day.strip())
+        except ValueError:
+            day = None
+    if day != day:  # noqa: PLR0124 - pandas' NaT is a datetime that has no date
+        day = None
+    if isinstance(day, datetime):
+        day = day.date() if day.time() == time.min else None
+    if not isinstance(day, date):
+        raise ValueError(f"expected a day such as 2024-01-31, got {str(value)[:40]!r}")
+    return day
+
+
+def number_of(value: Any) -> Number:
+    """Return a finite number as it may be given: Python's, numpy's, or text.
+
+    Raises:
+        ValueError: It is none.
+
+    >>> number_of("0.10")
+    Decimal('0.10')
+    """
+    number = _bare(value)
+    if isinstance(number, str):
+        try:
+            number = Decimal(number)
+        except InvalidOperation:
+            number = None
+    is_number = isinstance(number, float | int | Decimal) and not isinstance(number, bool)
+    if not is_number or not _is_finite(number):
+        raise ValueError(f"expected a finite number, got {_shown(value)}")
+    found: Number = number
+    return found
+
+
+def whole_of(value: Any) -> Any:
+    """Return numpy's integer as Python's, and anything else as it is."""
+    return _bare(value)
+
+
+def exactly(value: Number) -> Decimal:
+    """Return the decimal that prints like the value."""
+    return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+
+
+def _bare(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _is_finite(number: Number) -> bool:
+    """Whether it is finite, as a float too: a weight is one."""
+    try:
+        return isfinite(number)
+    except (OverflowError, ValueError):  # an integer beyond a float; a signalling nan
+        return False
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(str(value)[:40])
+    except ValueError:  # an integer of more digits than Python writes
+        return "an integer too large to write"
