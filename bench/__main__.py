@@ -23,6 +23,7 @@ PROGRAMS: dict[str, Callable[..., None]] = {
     "columnar-equality": columnar_equality.equality,
     "sweep": sweep.sweeps,
     "faithful": faithful.faithful,
+    "faithful-ten-years": faithful.ten_years,
     "single": runs.single,
     "concurrent": runs.concurrent,
     "memory": runs.memory,

@@ -94,6 +94,18 @@ def faithful(*, quick: bool = False) -> None:
     _print_memory(252 if quick else 2_520)
 
 
+def ten_years(*, quick: bool = False) -> None:
+    """Print ten years of 500 symbols, by the workflow and by arrays: the same days."""
+    weights, prices = random_world(252 if quick else 2_520)
+    rows, days = [], []
+    for name in ("workflow", "arrays"):
+        measured = measure(partial(backtest, weights, prices, policy=WAYS[name](WIDE)))
+        rows.append(measured.row(name))
+        days.append(measured.result.days)
+    assert days[0] == days[1]
+    print_table(f"{SYMBOLS} symbols", ["what", "days", "orders", "time", "orders/s"], rows)
+
+
 def _print_memory(days: int) -> None:
     """Measure in a process of its own: a peak is of the whole process."""
     done = subprocess.run(

@@ -4,9 +4,7 @@ Each is what production does with it: what is in doubt is looked up and not sent
 placed is lacking the next day and ordered then, and the account is true throughout.
 """
 
-from orchestrator_entrypoints.backtests.backtesting import backtest
-from orchestrator_entrypoints.backtests.fills import Fault, FaultKind, FillModel
-from orchestrator_entrypoints.backtests.frames import Matrix
+from orchestrator_entrypoints.backtests import Fault, FaultKind, FillModel, Matrix, backtest
 from orchestrator_entrypoints.data import daily_prices
 
 data = daily_prices()

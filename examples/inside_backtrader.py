@@ -10,8 +10,7 @@ from decimal import Decimal
 import backtrader as bt
 
 from orchestrator_core.plans import OrderPlan
-from orchestrator_entrypoints.backtests.policy import BacktestPolicy
-from orchestrator_entrypoints.backtests.sizer import decide
+from orchestrator_entrypoints.backtests import BacktestPolicy, decide
 from orchestrator_entrypoints.data import DailyPrices, daily_prices
 
 WEIGHTS = {"KO": 0.4, "XOM": 0.4, "RRC": -0.1}

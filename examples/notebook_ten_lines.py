@@ -1,8 +1,6 @@
 """A backtest in ten lines: bundled closes, a weight for each symbol, what came of it."""
 
-from orchestrator_entrypoints.backtests.backtesting import backtest
-from orchestrator_entrypoints.backtests.fills import FillModel
-from orchestrator_entrypoints.backtests.frames import Matrix
+from orchestrator_entrypoints.backtests import FillModel, Matrix, backtest
 from orchestrator_entrypoints.data import daily_prices
 
 data = daily_prices()

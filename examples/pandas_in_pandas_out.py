@@ -2,9 +2,7 @@
 
 import pandas as pd
 
-from orchestrator_entrypoints.backtests.backtesting import backtest
-from orchestrator_entrypoints.backtests.fills import FillModel
-from orchestrator_entrypoints.backtests.policy import BacktestPolicy
+from orchestrator_entrypoints.backtests import BacktestPolicy, FillModel, backtest
 from orchestrator_entrypoints.data import daily_prices
 
 data = daily_prices()

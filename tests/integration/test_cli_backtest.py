@@ -84,6 +84,21 @@ def test_files_are_traded_at_opens_where_there_are_some(here: Path, capsys: Capt
     ]
 
 
+def test_files_of_one_name_are_of_one_backtest(here: Path) -> None:
+    named = ["--name", "mine"]
+    assert main(["backtest", *FILES, *named, "--format", "parquet"]) == ExitCode.DONE
+    assert main(["backtest", *FILES, *named, "--no-report", "--engine", "columnar"]) == 0
+    # Arrays keep no orders: there is no file of none.
+    assert [path.name for path in here.glob("mine*")] == ["mine-days.csv"]
+
+
+def test_a_backtest_without_orders_leaves_a_table_with_its_columns(here: Path) -> None:
+    assert main(["backtest", *FILES, "--policy", "max_side_weight=0.01"]) == ExitCode.DONE
+    header, *rows = (here / "orchestrator-backtest-orders.csv").read_text().splitlines()
+    assert header.startswith("as_of_date,client_order_id,symbol,side,qty,leg,state,")
+    assert rows == []
+
+
 def test_a_policy_is_in_force(here: Path) -> None:
     policy = ["cap=6000", "lot=10", "lot.MMM=7", "max_order_qty=50"]
     assert main(["backtest", *FILES, "--policy", *policy, "--no-report"]) == ExitCode.DONE
@@ -96,14 +111,15 @@ def test_a_policy_is_in_force(here: Path) -> None:
 
 
 def test_tables_may_be_parquet(here: Path) -> None:
-    assert main(["backtest", *FILES, "--format", "parquet"]) == ExitCode.DONE
+    as_parquet = ["--format", "parquet", "--name", "other"]
+    assert main(["backtest", *FILES, *as_parquet]) == ExitCode.DONE
     assert main(["backtest", *FILES]) == ExitCode.DONE
     for table in ("days", "orders"):
         as_csv = rows_of(here / f"orchestrator-backtest-{table}.csv")
-        rows = parquet.read_table(here / f"orchestrator-backtest-{table}.parquet").to_pylist()
+        rows = parquet.read_table(here / f"other-{table}.parquet").to_pylist()
         assert [list(row) for row in rows] == [list(row) for row in as_csv]
         assert len(rows) == len(as_csv)
-    days = parquet.read_table(here / "orchestrator-backtest-days.parquet")["equity"].to_pylist()
+    days = parquet.read_table(here / "other-days.parquet")["equity"].to_pylist()
     assert days == [
         float(row["equity"]) for row in rows_of(here / "orchestrator-backtest-days.csv")
     ]
@@ -172,9 +188,16 @@ def test_arguments_that_cannot_be_used_are_told(
         (["--grid", "caps=1,2"], "--grid: 'caps' is none of"),
         (["--grid", "buffer=0,2"], "--grid: cash_buffer: expected a fraction"),
         (["--grid", "cap=1,2", "max_position_size=3"], "is given twice"),
-        (["--grid", "cap=1..9999", "lot=1..999"], "9,989,001 cells are too many"),
+        (["--grid", "cap=1..9999:1", "lot=1..999:1"], "9,989,001 cells are too many"),
         (["--grid", "lot=1,2", "--policy", "lot=5"], "--grid: lot is in --policy too"),
         (["--grid", "cap=1", "--policy", "max_position_size=5"], "--grid: cap is in --policy too"),
+        (["--grid", "cap=1..9"], "--grid: cap: expected numbers as FIRST..LAST:STEP, got '1..9'"),
+        (["--grid", "cap=1000,2e3,1e3"], "--grid: cap: 1000 is given twice"),
+        (
+            ["--grid", "cap=1..9000:1,1.5..9000:1"],
+            "--grid: cap: 17,999 values are more than 10,000",
+        ),
+        (["--grid", "cap=1,2", "--seed", "3"], "--seed goes with --sample"),
         (["--grid", "cap=1", "--sample", "0"], "--sample: expected at least 1"),
         (["--grid", "cap=1", "--processes", "0"], "--processes: expected at least 1"),
         (["--grid", "cap=1", "--scheduler", "nonsense"], "--scheduler: "),

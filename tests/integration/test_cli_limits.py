@@ -311,7 +311,7 @@ def test_a_what_if_changes_one_lot_beside_the_others(
     assert after["AAPL"]["after"][-1]["value"] == "qty_less_than_one_share"
     assert "lots" in {step["name"] for step in after["KO"]["after"]}
     assert main(["what-if", run_id, "--set", "lot.AAPL=0"]) == ExitCode.USAGE
-    assert "--set lot.AAPL: expected a whole number above zero" in capsys.readouterr().err
+    assert "--set: lot.AAPL=0: expected a whole number above zero" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("peers")

@@ -67,18 +67,23 @@ def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
     stamps = pa.array(["2024-01-02", "2024-01-03"]).cast(pa.timestamp("ns"))
     columns = {"KO": floats[::2], "MMM": [floats[1], float("nan")], "__index_level_0__": stamps}
     parquet.write_table(pa.table(columns), wide)
-    for path in (long, wide):
+    # A frame that was filtered leaves its index beside its dates.
+    filtered = tmp_path / "filtered.parquet"
+    table = pa.table({"Date": days, "symbol": symbols, "weight": floats})
+    parquet.write_table(table.append_column("__index_level_0__", [[3, 5, 8]]), filtered)
+    for path in (long, wide, filtered):
         assert values_of(read_table(SIGNALS, read_series(path, WEIGHT_COLUMNS).cells)) == READ
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "header: expected a column date, got "),
+        ("", "is empty"),
         ("symbol,weight\n", "header: expected a column date, got symbol, weight"),
         ("date\n2024-01-02\n", "header: expected a column symbol, or one column a symbol"),
+        ("date,ticker,weight\n", "header: expected a column symbol beside weight"),
         ("date,symbol,qty\n", "header: expected a column weight or target_weight"),
-        ("date,KO,KO\n", "header: a column is there twice"),
+        ("date,KO,KO\n", "header: the column KO is there twice"),
         ("date,KO\n2024-01-02,0.1,0.2\n", "row 2: expected 2 columns, got 3"),
         ('date,KO\n2024-01-02,"0.1\n', "no CSV: unexpected end of data"),
         # What is in the cells is judged as it is of any other form.

@@ -8,14 +8,10 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from orchestrator_entrypoints.sweeps.cluster import (
-    ClusterUnavailable,
-    WorkPlugin,
-    run_on_cluster,
-)
+from orchestrator_entrypoints.sweeps.cluster import WorkPlugin, run_on_cluster
 from orchestrator_entrypoints.sweeps.journal import open_journal
 from orchestrator_entrypoints.sweeps.processes import run_on_processes
-from orchestrator_entrypoints.sweeps.sweeping import sweep
+from orchestrator_entrypoints.sweeps.sweeping import ClusterUnavailable, sweep
 from tests.integration.counted_work import CountedWork, computed, numbers
 from tests.integration.dask_cluster import DaskCluster, running_cluster
 from tests.integration.test_sweeps import wait_until
@@ -47,9 +43,14 @@ def test_a_worker_killed_in_a_cluster_costs_its_cell_alone(
     coming = run_on_cluster(work, numbers(12), scheduler=cluster.address)
     outcomes = [next(coming) for _ in range(4)]
     wait_until(lambda: len([number for _, number in computed(log) if number >= 4]) == 2)
-    victim, lost = computed(log)[-1]
+    # The worker that computed what came last: that is not to be computed again.
+    last = int(dict(outcomes[-1].cell)["number"])
+    [victim] = [process for process, number in computed(log) if number == last]
+    [lost] = [number for process, number in computed(log) if process == victim and number >= 4]
+    known = {process for process, _ in computed(log)}
     os.kill(victim, signal.SIGKILL)
     cluster.add_worker()  # one that joins late has the work, too
+    wait_until(lambda: any(process not in known for process, _ in computed(log)))
     gate.touch()
     outcomes += list(coming)
     assert sorted(int(outcome.figures["square"]) for outcome in outcomes) == [

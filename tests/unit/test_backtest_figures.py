@@ -8,8 +8,9 @@ from statistics import stdev
 import pytest
 
 from orchestrator_entrypoints.backtests.backtesting import backtest
+from orchestrator_entrypoints.backtests.figures import figures_of
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
-from orchestrator_entrypoints.reports.figures import figures_of, summary_lines
+from orchestrator_entrypoints.reports.figures import summary_lines
 from tests.unit.test_backtest import day, money, series
 
 

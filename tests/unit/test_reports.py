@@ -17,8 +17,8 @@ from orchestrator_entrypoints.reports.extras import MissingExtra, require_extra
 from orchestrator_entrypoints.reports.figures import SHOWN
 from orchestrator_entrypoints.reports.heat_map import describe_sweep, draw_sweep
 from orchestrator_entrypoints.reports.page import Page, PageTable, write_page
-from orchestrator_entrypoints.reports.sweep_page import notes_of, sweep_page, table_of
-from orchestrator_entrypoints.reports.tables import Rows, TableFormat, write_table
+from orchestrator_entrypoints.reports.sweep_page import best_first, notes_of, sweep_page, table_of
+from orchestrator_entrypoints.reports.tables import Row, Table, TableFormat, write_table
 from orchestrator_entrypoints.sweeps.cells import Axis, Outcome, grid
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&"
@@ -155,9 +155,9 @@ def test_further_axes_are_averaged_over_and_a_cell_without_figures_is_a_gap() ->
     [trace] = [trace for trace in drawn.data if trace.name == "orders"]
     assert [list(row) for row in trace.z] == [[1, None, 4.5], [6.5, 8.5, 10.5]]
     assert describe_sweep(axes).endswith("mean over buffer")
-    page = sweep_page(axes, outcomes, source="ours")
+    page = sweep_page(axes, outcomes, source="ours", policy={"lot": "1"})
     assert page.notes == ["3 cells: ValueError: no"]
-    assert table_of(outcomes)[0]["error"] == "ValueError: no"
+    assert table_of(outcomes).rows[0]["error"] == "ValueError: no"
 
 
 def test_notes_of_cells_are_told_with_how_many_they_are_of() -> None:
@@ -188,22 +188,40 @@ def test_one_axis_is_drawn_as_a_line(values: tuple[str, ...]) -> None:
 
 
 def test_tables_hold_decimals_digit_by_digit_or_as_floats(tmp_path: Path) -> None:
-    rows: Rows = [
+    rows: list[Row] = [
         {"date": date(2024, 1, 2), "equity": Decimal("1E+5"), "status": None},
         {"date": date(2024, 1, 3), "equity": Decimal("0.10"), "status": "a,b", "more": 3},
     ]
-    path = write_table(tmp_path, "days", rows, TableFormat.CSV)
+    path = write_table(tmp_path, "days", Table.of(rows), TableFormat.CSV)
     with path.open(newline="") as file:
         assert list(csv.reader(file)) == [
             ["date", "equity", "status", "more"],
             ["2024-01-02", "100000", "", ""],
             ["2024-01-03", "0.10", "a,b", "3"],
         ]
-    path = write_table(tmp_path, "days", rows, TableFormat.PARQUET)
+    path = write_table(tmp_path, "days", Table.of(rows), TableFormat.PARQUET)
     assert parquet.read_table(path).to_pylist() == [
         {"date": date(2024, 1, 2), "equity": 100_000.0, "status": None, "more": None},
         {"date": date(2024, 1, 3), "equity": 0.1, "status": "a,b", "more": 3},
     ]
+
+
+@pytest.mark.parametrize("form", TableFormat)
+def test_a_table_without_rows_has_its_columns(tmp_path: Path, form: TableFormat) -> None:
+    path = write_table(tmp_path, "orders", Table.of([], ("date", "symbol")), form)
+    if form is TableFormat.CSV:
+        assert path.read_text() == "date,symbol\n"
+    else:
+        assert parquet.read_table(path).column_names == ["date", "symbol"]
+
+
+def test_cells_that_traded_nothing_are_no_best_ones() -> None:
+    figures = [("0.1", "5"), ("-0.2", "7"), ("0.0", "0"), ("0.3", "0")]
+    outcomes = [
+        Outcome((("cap", str(n)),), {"total_return": total, "turnover": turnover})
+        for n, (total, turnover) in enumerate(figures)
+    ]
+    assert [dict(each.cell)["cap"] for each in best_first(outcomes)] == ["0", "1", "3", "2"]
 
 
 def test_an_extra_that_is_missing_is_named_in_one_line() -> None:

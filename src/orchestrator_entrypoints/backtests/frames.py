@@ -93,6 +93,8 @@ def cells_of(given: Any) -> Iterable[Given]:
         return _of_matrix(given)
     if isinstance(given, Mapping):
         return _of_mapping(given)
+    if hasattr(given, "collect") and hasattr(given, "lazy"):
+        raise FormError(VALUE, "expected a frame that holds its values: call collect() first")
     names = _column_names(given)
     if names is not None:
         return _of_frame(given, names)

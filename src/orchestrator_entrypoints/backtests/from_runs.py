@@ -48,7 +48,8 @@ class Redecided:
         differences: One a symbol that would have been decided otherwise.
         before: How near the recorded plan came to its weights.
         after: How near the other plan comes.
-        refusal: Why the run would have refused its signals as a whole; None: it would not.
+        refusal: Why the run would have refused its signals, or its orders, as a whole; None: it
+            would not.
     """
 
     run_id: RunId
@@ -191,13 +192,14 @@ def _merge(earlier: Snapshot, later: Snapshot) -> Snapshot:
 def _decide_again(run_id: RunId, derivation: Derivation, changes: Changes) -> Redecided:
     snapshot = derivation.snapshot
     found = what_if(snapshot, changes)
+    denial = found.after.refusal
     return Redecided(
         run_id=run_id,
         as_of_date=snapshot.batch.as_of_date,
         differences=compare(_rows_of(found.before), _rows_of(found.after)),
         before=allocation_of(found.before, snapshot),
         after=allocation_of(found.after, found.changed),
-        refusal=found.refusal,
+        refusal=found.refusal or (None if denial is None else str(denial)),
     )
 
 

@@ -15,8 +15,8 @@ from orchestrator_core.money import parse_money
 from orchestrator_core.sizing import SizingMode
 from orchestrator_core.what_if import Changes
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
-from orchestrator_entrypoints.commands.limit_words import LIMIT_READERS, from_zero, truth, whole
 from orchestrator_entrypoints.variables import one_of
+from orchestrator_entrypoints.written_fields import LIMIT_READERS, from_zero, truth, whole
 
 # Short names, and what they are of a policy.
 SHORT = {"cap": "max_position_size", "buffer": "cash_buffer", "every": "rebalance_every"}

@@ -2,26 +2,30 @@
 
 import argparse
 
+from attrs import fields
+
 from orchestrator_entrypoints.backtests.backtesting import backtest_inputs
-from orchestrator_entrypoints.commands.backtest_from_runs import backtest_recorded
+from orchestrator_entrypoints.backtests.result import OrderRow
+from orchestrator_entrypoints.commands.backtest_from_runs import backtest_from_runs
 from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_given, read_policy
-from orchestrator_entrypoints.commands.backtest_outputs import missing_told, outputs_of
+from orchestrator_entrypoints.commands.backtest_outputs import outputs_of
 from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.reports.backtest_page import backtest_page
 from orchestrator_entrypoints.reports.figures import summary_lines
+from orchestrator_entrypoints.reports.tables import Table
+
+ORDER_COLUMNS = tuple(each.name for each in fields(OrderRow))
 
 
 def backtest(arguments: argparse.Namespace, console: Console) -> int:
     """Go through history; write what came of it, and say so."""
-    with missing_told():
-        outputs = outputs_of(arguments)
+    outputs = outputs_of(arguments, console)
     if arguments.from_runs is not None or arguments.since is not None:
-        return backtest_recorded(arguments, outputs, console)
+        return backtest_from_runs(arguments, outputs, console)
     _refuse_alone(arguments, "strategy", "data")
-    with missing_told():
-        given = read_given(arguments)
+    given = read_given(arguments)
     policy = read_policy(arguments)
     fills = read_fills(arguments, has_opens=given.opens is not None)
     inputs = given.read(fills.at)
@@ -30,9 +34,11 @@ def backtest(arguments: argparse.Namespace, console: Console) -> int:
             inputs, policy=policy, fills=fills, progress=lambda _done, _of: advance(1)
         )
     with console.working("writing"):
+        tables = {"days": Table.of(result.table())}
+        if result.engine == "faithful":  # arrays keep no orders
+            tables["orders"] = Table.of(result.orders_table(), ORDER_COLUMNS)
         paths = outputs.write(
-            {"days": result.table(), "orders": result.orders_table()},
-            lambda: backtest_page(result, title="Backtest", source=given.description),
+            tables, lambda: backtest_page(result, title="Backtest", source=given.description)
         )
     console.pairs(summary_lines(result.summary()))
     for note in result.notes:

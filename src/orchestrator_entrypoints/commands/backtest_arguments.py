@@ -39,7 +39,7 @@ def add_sweep_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--sample", type=int, metavar="N", help="only so many cells of the grid, drawn at random"
     )
-    command.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn (0)")
+    command.add_argument("--seed", type=int, metavar="S", help="of what is drawn (0)")
     _add_inputs(command)
     where = command.add_mutually_exclusive_group()
     where.add_argument(

@@ -10,28 +10,29 @@ from orchestrator_core.replay import StoredRecord, UnreadableRecord, derive
 from orchestrator_core.run_files import Seal, decode_line, is_seal
 from orchestrator_core.what_if import Changes
 from orchestrator_entrypoints.backtests.fills import FillModel
-from orchestrator_entrypoints.backtests.from_runs import FromRuns, backtest_from_runs
+from orchestrator_entrypoints.backtests.from_runs import FromRuns
+from orchestrator_entrypoints.backtests.from_runs import backtest_from_runs as decide_again
 from orchestrator_entrypoints.backtests.policy_fields import changes_with
 from orchestrator_entrypoints.backtests.tables import OPENS, PRICES
 from orchestrator_entrypoints.commands.backtest_inputs import located, read_fills, read_price_file
-from orchestrator_entrypoints.commands.backtest_outputs import Outputs, missing_told
+from orchestrator_entrypoints.commands.backtest_outputs import Outputs
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure, describe_os_error
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
-from orchestrator_entrypoints.commands.limit_words import pairs
 from orchestrator_entrypoints.commands.series_files import SeriesFile
+from orchestrator_entrypoints.commands.written_pairs import pairs
 from orchestrator_entrypoints.reports.extras import require_extra
 from orchestrator_entrypoints.reports.from_runs_page import (
     COLUMNS,
     cells_of,
-    changed_rows,
-    day_rows,
+    changes_of,
+    days_of,
+    from_runs_page,
     notes_of,
-    recorded_page,
 )
 
 
-def backtest_recorded(arguments: argparse.Namespace, outputs: Outputs, console: Console) -> int:
+def backtest_from_runs(arguments: argparse.Namespace, outputs: Outputs, console: Console) -> int:
     """Decide recorded runs again under each policy; write what is otherwise, and say so.
 
     Raises:
@@ -41,8 +42,7 @@ def backtest_recorded(arguments: argparse.Namespace, outputs: Outputs, console: 
         raise CommandFailure("--signals: recorded runs have signals of their own", ExitCode.USAGE)
     if arguments.engine != "auto":
         raise CommandFailure("--engine: recorded runs are decided by the workflow", ExitCode.USAGE)
-    with missing_told():
-        prices = None if arguments.prices is None else read_price_file(arguments.prices)
+    prices = None if arguments.prices is None else read_price_file(arguments.prices)
     fills = read_fills(arguments, has_opens=prices is not None and prices.others is not None)
     records = _records(arguments)
     policies = _policies(arguments, records)
@@ -62,15 +62,16 @@ def _decide_again(
     files = {} if prices is None else {PRICES: prices.path, OPENS: prices.path}
     try:
         with located(files):
-            return backtest_from_runs(records, policies, prices=closes, opens=opens, fills=fills)
+            return decide_again(records, policies, prices=closes, opens=opens, fills=fills)
     except ValueError as problem:
         raise CommandFailure(str(problem), ExitCode.FAILED) from None
 
 
 def _leave(found: FromRuns, outputs: Outputs, console: Console) -> None:
-    paths = outputs.write(
-        {"changes": changed_rows(found), "days": day_rows(found)}, lambda: recorded_page(found)
-    )
+    tables = {"changes": changes_of(found)}
+    if found.results:
+        tables["days"] = days_of(found)
+    paths = outputs.write(tables, lambda: from_runs_page(found))
     rows = [Row(cells_of(outcome)) for outcome in found.outcomes]
     left, *figures = COLUMNS
     columns = [Column(left), *(Column(name, is_right=True) for name in figures)]
@@ -119,8 +120,7 @@ def _records(arguments: argparse.Namespace) -> list[StoredRecord]:
 
 
 def _read_store(arguments: argparse.Namespace) -> list[StoredRecord]:
-    with missing_told():
-        require_extra("prometheus_client", "service", why="--since")
+    require_extra("prometheus_client", "service", why="--since")
     # A backtest of files needs nothing of a service's.
     from orchestrator_entrypoints.commands.stored import (  # noqa: PLC0415
         read_all,

@@ -18,7 +18,6 @@ from orchestrator_entrypoints.backtests.tables import OPENS, PRICES, SIGNALS, Ba
 from orchestrator_entrypoints.commands.bundled import DESCRIPTION, bundled_rows
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
-from orchestrator_entrypoints.commands.limit_words import from_zero, pairs, parsed
 from orchestrator_entrypoints.commands.series_files import (
     CLOSE_COLUMNS,
     OPEN_COLUMNS,
@@ -26,6 +25,8 @@ from orchestrator_entrypoints.commands.series_files import (
     SeriesFile,
     read_series,
 )
+from orchestrator_entrypoints.commands.written_pairs import pairs, parsed
+from orchestrator_entrypoints.written_fields import from_zero
 
 # As a service's, unless told otherwise.
 CAP = "20000"

@@ -1,17 +1,20 @@
 """What `backtest` and `sweep` leave behind: tables, and a page where it is wanted."""
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from attrs import frozen
 
-from orchestrator_entrypoints.commands.edge import CommandFailure
+from orchestrator_entrypoints.commands.console import Console
+from orchestrator_entrypoints.commands.edge import CommandFailure, describe_os_error
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
 from orchestrator_entrypoints.reports.extras import MissingExtra
 from orchestrator_entrypoints.reports.page import Page, require_plots, write_page
-from orchestrator_entrypoints.reports.tables import Rows, TableFormat, require_format, write_table
+from orchestrator_entrypoints.reports.tables import Table, TableFormat, require_format, write_table
+
+# Every table that a command may leave.
+TABLES = ("days", "orders", "changes", "cells")
 
 
 @frozen
@@ -31,15 +34,21 @@ class Outputs:
         """Return the path of a further file."""
         return self.directory / f"{self.name}{ending}"
 
-    def write(self, tables: Mapping[str, Rows], page: Callable[[], Page]) -> tuple[Path, ...]:
+    def write(self, tables: Mapping[str, Table], page: Callable[[], Page]) -> tuple[Path, ...]:
         """Write tables, each to a file of its name, and the page; return their paths.
+
+        What another backtest left under these names is removed: files of one name are of one.
 
         Raises:
             OSError: A file cannot be written.
         """
+        for table in TABLES:
+            for form in TableFormat:
+                self.path_of(f"-{table}.{form}").unlink(missing_ok=True)
+        self.path_of(".html").unlink(missing_ok=True)
         paths = [
-            write_table(self.directory, f"{self.name}-{table}", rows, self.form)
-            for table, rows in tables.items()
+            write_table(self.directory, f"{self.name}-{name}", table, self.form)
+            for name, table in tables.items()
         ]
         if self.has_page:
             paths.append(self.path_of(".html"))
@@ -47,36 +56,36 @@ class Outputs:
         return tuple(paths)
 
 
-@contextmanager
-def missing_told() -> Iterator[None]:
-    """Say what to install, should the block need it.
-
-    Raises:
-        CommandFailure: The block raised `MissingExtra`.
-    """
-    try:
-        yield
-    except MissingExtra as missing:
-        raise CommandFailure(str(missing), ExitCode.FAULT) from None
-
-
-def outputs_of(arguments: argparse.Namespace) -> Outputs:
+def outputs_of(arguments: argparse.Namespace, console: Console) -> Outputs:
     """Return where files go, once it is sure that they can be written there.
 
+    Where plots cannot be drawn there is no page, which is told; all else is written.
+
     Raises:
-        CommandFailure: The name is a path.
-        MissingExtra: A package that the files need is not installed.
-        OSError: The directory cannot be made.
+        CommandFailure: The name is a path, or the directory cannot be written to.
+        MissingExtra: A package that tables need is not installed.
     """
     form = TableFormat(arguments.format)
     require_format(form)
-    if not arguments.no_report:
-        require_plots()
     if Path(arguments.name).name != arguments.name:
         raise CommandFailure(
             f"--name: expected a name without a directory, got {arguments.name[:60]!r}",
             ExitCode.USAGE,
         )
     directory = Path(arguments.out)
-    directory.mkdir(parents=True, exist_ok=True)
-    return Outputs(directory, arguments.name, form, has_page=not arguments.no_report)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandFailure(f"--out: {describe_os_error(error)}", ExitCode.USAGE) from None
+    return Outputs(directory, arguments.name, form, has_page=_has_page(arguments, console))
+
+
+def _has_page(arguments: argparse.Namespace, console: Console) -> bool:
+    if arguments.no_report:
+        return False
+    try:
+        require_plots()
+    except MissingExtra as missing:
+        console.note(f"note: {missing}")
+        return False
+    return True

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from orchestrator_core.errors import InvalidRequest, PortError, TradingHalted
 from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
+from orchestrator_entrypoints.reports.extras import MissingExtra
 from orchestrator_entrypoints.settings import Settings, SettingsError, read_settings
 
 Handler = Callable[[argparse.Namespace, Console], int]
@@ -42,7 +43,7 @@ def guarded(handler: Handler, arguments: argparse.Namespace, console: Console) -
     except CommandFailure as failure:
         console.error(str(failure))
         return failure.code
-    except (SettingsError, InvalidRequest) as problem:
+    except (SettingsError, InvalidRequest, MissingExtra) as problem:
         console.error(str(problem))
         return ExitCode.USAGE
     except TradingHalted as halted:

@@ -12,9 +12,9 @@ from orchestrator_core.workflow import execute_run
 from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.commands.edge import CommandFailure, describe_port_error
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
-from orchestrator_entrypoints.commands.limit_words import limits_given
 from orchestrator_entrypoints.commands.run_output import counted_as, write_run
 from orchestrator_entrypoints.commands.session import stop_at_signals, with_orchestrator
+from orchestrator_entrypoints.commands.written_pairs import limits_given
 from orchestrator_entrypoints.explanations import explain_run
 from orchestrator_entrypoints.orchestrator import Orchestrator
 from orchestrator_entrypoints.run_service import new_run_id

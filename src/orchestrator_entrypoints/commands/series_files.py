@@ -19,6 +19,8 @@ from orchestrator_entrypoints.reports.extras import require_extra
 WEIGHT_COLUMNS = ("weight", "target_weight")
 CLOSE_COLUMNS = ("close", "price")
 OPEN_COLUMNS = ("open",)
+# What pandas calls an index that has no name.
+_INDEX = "__index_level_0__"
 
 
 @frozen
@@ -53,14 +55,20 @@ def read_series(path: Path, names: Sequence[str], others: Sequence[str] = ()) ->
         body = [each for each in enumerate(rows, start=2) if any(map(_is_there, each[1]))]
     except OSError as error:
         raise CommandFailure(describe_os_error(error), ExitCode.USAGE) from None
+    if not header:
+        raise CommandFailure(f"{path}: is empty", ExitCode.USAGE)
     places = {name.lower(): place for place, name in enumerate(header)}
     if len(places) < len(header):
-        raise _failure(path, 1, "a column is there twice")
+        twice = next(name for place, name in enumerate(header) if places[name.lower()] != place)
+        raise _failure(path, 1, f"the column {twice} is there twice")
     if DATE not in places:
         raise _failure(path, 1, f"expected a column date, got {', '.join(header)[:80]}")
     for number, row in body:
         if len(row) != len(header):
             raise _failure(path, number, f"expected {len(header)} columns, got {len(row)}")
+    valued = [name for name in (*names, *others) if name in places]
+    if SYMBOL not in places and valued:
+        raise _failure(path, 1, f"expected a column symbol beside {valued[0]}")
     if SYMBOL not in places:
         return SeriesFile(path, tuple(_by_day(path, header, places[DATE], body)))
     found = next((name for name in names if name in places), None)
@@ -93,11 +101,19 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     from pyarrow import parquet  # noqa: PLC0415 - optional
 
     try:
-        table = parquet.read_table(path)
+        with path.open("rb") as file:
+            table = parquet.read_table(file)
     except pa.ArrowInvalid as problem:
         raise CommandFailure(f"{path}: no Parquet: {problem}", ExitCode.USAGE) from None
-    # A data frame's index of dates is a column of its own name.
-    yield [DATE if name == "__index_level_0__" else name for name in table.column_names]
+    if _INDEX in table.column_names:
+        # Of a data frame whose dates are its index; else of no meaning here.
+        is_dates = DATE not in (name.lower() for name in table.column_names)
+        table = (
+            table.rename_columns([DATE if each == _INDEX else each for each in table.column_names])
+            if is_dates
+            else table.drop_columns([_INDEX])
+        )
+    yield table.column_names
     yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 

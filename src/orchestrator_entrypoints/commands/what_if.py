@@ -16,22 +16,16 @@ from orchestrator_core.plans import OrderPlan, SizingDecision, Snapshot
 from orchestrator_core.ports import RunRepository
 from orchestrator_core.replay import PlanRow, UnreadableRecord, derive
 from orchestrator_core.what_if import Changes, WhatIf, what_if
+from orchestrator_entrypoints.backtests.policy_fields import changes_with
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
-from orchestrator_entrypoints.commands.limit_words import (
-    LIMIT_READERS,
-    finite,
-    from_zero,
-    pairs,
-    parsed,
-    truth,
-    whole,
-)
 from orchestrator_entrypoints.commands.run_output import counted_as
 from orchestrator_entrypoints.commands.stored import read_one, run_id_of, with_runs
+from orchestrator_entrypoints.commands.written_pairs import pairs, parsed
 from orchestrator_entrypoints.shown_runs import steps_of
 from orchestrator_entrypoints.wire_json import to_plain
+from orchestrator_entrypoints.written_fields import finite
 
 _COLUMNS = (
     Column("symbol"),
@@ -42,23 +36,10 @@ _COLUMNS = (
 )
 
 
-_SIZES: Mapping[str, Callable[[str], Decimal]] = {
-    "capital": parse_money,
-    "max_position_size": parse_money,
-}
-_RULES: Mapping[str, Callable[[str], Any]] = {
-    "min_order_notional": from_zero,
-    "cash_buffer": from_zero,
-    "spends_leftover": truth,
-    "closes_absent": truth,
-}
-LOT = "lot."
-
-
 def show_what_if(arguments: argparse.Namespace, console: Console) -> int:
     """Show the orders before and after; nothing is stored or sent."""
     run_id = run_id_of(arguments.run_id)
-    changes, lots = _changes(arguments)
+    _changes(arguments, {}, ())  # what is written wrong is told before anything is read
 
     async def work(runs: RunRepository) -> ExitCode:
         record = await read_one(runs, run_id)
@@ -67,7 +48,9 @@ def show_what_if(arguments: argparse.Namespace, console: Console) -> int:
         except UnreadableRecord as error:
             raise CommandFailure(f"run {run_id}: {error}", ExitCode.DAMAGED) from None
         snapshot = derivation.snapshot
-        found = what_if(snapshot, _with_lots(changes, lots, snapshot))
+        lots = snapshot.policy.sizing.rules.lot_sizes
+        symbols = [signal.symbol for signal in snapshot.batch.signals]
+        found = what_if(snapshot, _changes(arguments, lots, symbols))
         missing = _missing(found.changed)
         if arguments.json:
             console.json(_as_json(found, snapshot) | {"missing": list(missing)})
@@ -80,33 +63,21 @@ def show_what_if(arguments: argparse.Namespace, console: Console) -> int:
     return with_runs(arguments, work)
 
 
-def _changes(arguments: argparse.Namespace) -> tuple[Changes, Mapping[Symbol, int]]:
-    """Return what is to be otherwise, and the lots that are, which the other lots stand beside."""
-    settings = dict(pairs(arguments.settings, "--set"))
-    known = [*_SIZES, *_RULES, *LIMIT_READERS]
-    for name in settings:
-        if name not in known and not name.startswith(LOT):
-            names = ", ".join([*known, f"{LOT}SYMBOL"])
-            raise CommandFailure(f"--set: {name[:60]!r} is none of {names}", ExitCode.USAGE)
-    sizes = _taken(settings, _SIZES)
-    changes = Changes(
-        capital=sizes.get("capital"),
-        max_position_size=sizes.get("max_position_size"),
-        rules=_taken(settings, _RULES),
-        limits=_taken(settings, LIMIT_READERS),
+def _changes(
+    arguments: argparse.Namespace, lots: Mapping[Symbol, int], symbols: Iterable[Symbol]
+) -> Changes:
+    try:
+        fields = changes_with(pairs(arguments.settings, "--set"), lots, symbols)
+    except ValueError as problem:
+        raise CommandFailure(f"--set: {problem}", ExitCode.USAGE) from None
+    changes = evolve(
+        fields,
         prices=_by_symbol(arguments.prices, "--price", parse_money),
         weights=_by_symbol(arguments.weights, "--weight", finite),
     )
-    if not (settings or changes.prices or changes.weights):
+    if not (arguments.settings or changes.prices or changes.weights):
         raise CommandFailure("expected --set, --price or --weight", ExitCode.USAGE)
-    return changes, _lots(settings)
-
-
-def _with_lots(changes: Changes, lots: Mapping[Symbol, int], snapshot: Snapshot) -> Changes:
-    if not lots:
-        return changes
-    stored = snapshot.policy.sizing.rules.lot_sizes
-    return evolve(changes, rules={**changes.rules, "lot_sizes": {**stored, **lots}})
+    return changes
 
 
 def _missing(changed: Snapshot) -> tuple[str, ...]:
@@ -124,24 +95,6 @@ def _missing(changed: Snapshot) -> tuple[str, ...]:
         ),
     }
     return tuple(words for words, holds in said.items() if holds)
-
-
-def _taken(
-    settings: Mapping[str, str], readers: Mapping[str, Callable[[str], Any]]
-) -> dict[str, Any]:
-    return {
-        name: parsed("--set", name, text, readers[name])
-        for name, text in settings.items()
-        if name in readers
-    }
-
-
-def _lots(settings: Mapping[str, str]) -> dict[Symbol, int]:
-    return {
-        parse_symbol(name.removeprefix(LOT)): parsed("--set", name, text, whole)
-        for name, text in settings.items()
-        if name.startswith(LOT)
-    }
 
 
 def _by_symbol(texts: Iterable[str], option: str, read: Callable[[str], Any]) -> dict[Symbol, Any]:

@@ -8,7 +8,7 @@ from orchestrator_entrypoints.backtests.from_runs import FromRuns, PolicyOutcome
 from orchestrator_entrypoints.backtests.result import BacktestResult, Day
 from orchestrator_entrypoints.reports.page import Page, PageTable, Plot
 from orchestrator_entrypoints.reports.panels import COLOURS, Panel, line, stack
-from orchestrator_entrypoints.reports.tables import Value
+from orchestrator_entrypoints.reports.tables import Row, Table
 
 COLUMNS = (
     "policy",
@@ -37,9 +37,9 @@ def cells_of(outcome: PolicyOutcome) -> tuple[str, ...]:
     return (outcome.name, *counts, f"{leftover:,.2f}", *figures)
 
 
-def changed_rows(found: FromRuns) -> list[dict[str, Value]]:
+def changes_of(found: FromRuns) -> Table:
     """Return a row for each decision that is otherwise: what was decided, and what would be."""
-    return [
+    rows: list[Row] = [
         {
             "policy": outcome.name,
             "run_id": str(run.run_id),
@@ -52,21 +52,22 @@ def changed_rows(found: FromRuns) -> list[dict[str, Value]]:
         for run in outcome.runs
         for difference in run.differences
     ]
+    return Table.of(rows, ("policy", "run_id", "date", "symbol", "before", "after"))
 
 
-def day_rows(found: FromRuns) -> list[dict[str, Value]]:
+def days_of(found: FromRuns) -> Table:
     """Return a row a day of each policy that has a result."""
-    return [
+    return Table.of(
         {"policy": name, **row} for name, result in found.results.items() for row in result.table()
-    ]
+    )
 
 
-def recorded_page(found: FromRuns) -> Page:
+def from_runs_page(found: FromRuns) -> Page:
     """Return the page of recorded runs under several policies."""
     runs = found.outcomes[0].runs
     changed = tuple(
         tuple(str(row[name] or "") for name in ("policy", "date", "symbol", "before", "after"))
-        for row in changed_rows(found)[:MOST_CHANGES]
+        for row in changes_of(found).rows[:MOST_CHANGES]
     )
     return Page(
         title="Recorded runs under other policies",

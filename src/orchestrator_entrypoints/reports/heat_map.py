@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from attrs import frozen
-
+from orchestrator_entrypoints.reports.figures import Shown
 from orchestrator_entrypoints.reports.page import Plot
 from orchestrator_entrypoints.reports.panels import BLACK, BLUE
 from orchestrator_entrypoints.sweeps.cells import Axis, Outcome
@@ -14,21 +13,6 @@ _FONT = {"family": "system-ui, sans-serif", "size": 12, "color": BLACK}
 
 # Cells up to which each has its figure written on it.
 MOST_ACROSS, MOST_DOWN = 12, 30
-
-
-@frozen
-class Shown:
-    """A figure that the picture can show.
-
-    Attributes:
-        name: In an outcome's figures.
-        title: Of the reader's list.
-        is_fraction: Whether it is a fraction, shown in percent.
-    """
-
-    name: str
-    title: str
-    is_fraction: bool = False
 
 
 def draw_sweep(axes: Sequence[Axis], outcomes: Sequence[Outcome], figures: Sequence[Shown]) -> Plot:
@@ -76,7 +60,7 @@ def _line_over(axis: Axis, means: Mapping[tuple[str, ...], float], figure: Shown
         "x": axis.values,
         "y": [means.get((value,)) for value in axis.values],
         "line": {"color": BLUE},
-        "hovertemplate": f"%{{x}}: %{{y:{_digits(figure)}}}<extra></extra>",
+        "hovertemplate": f"%{{x}}: %{{y:{figure.digits}}}<extra></extra>",
     }
 
 
@@ -94,16 +78,12 @@ def _plane_over(
         "hoverongaps": False,
         "xgap": 1,
         "ygap": 1,
-        "colorbar": {"tickformat": _digits(figure), "thickness": 14},
+        "colorbar": {"tickformat": figure.digits, "thickness": 14},
         "hovertemplate": (
-            f"{across.name} %{{x}}<br>{down.name} %{{y}}<br>%{{z:{_digits(figure)}}}<extra></extra>"
+            f"{across.name} %{{x}}<br>{down.name} %{{y}}<br>%{{z:{figure.digits}}}<extra></extra>"
         ),
-        **({"texttemplate": f"%{{z:{_digits(figure)}}}"} if written else {}),
+        **({"texttemplate": f"%{{z:{figure.digits}}}"} if written else {}),
     }
-
-
-def _digits(figure: Shown) -> str:
-    return ".2%" if figure.is_fraction else ",.0f"
 
 
 def _layout(varied: Sequence[Axis], figures: Sequence[Shown]) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """A sweep as a page: the picture, and the best cells."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from orchestrator_entrypoints.reports.figures import SHOWN
-from orchestrator_entrypoints.reports.heat_map import Shown, describe_sweep, draw_sweep
+from orchestrator_entrypoints.reports.heat_map import describe_sweep, draw_sweep
 from orchestrator_entrypoints.reports.page import Page, PageTable
-from orchestrator_entrypoints.reports.tables import Value
+from orchestrator_entrypoints.reports.tables import Table
 from orchestrator_entrypoints.sweeps.cells import Axis, Outcome
 
 BEST = 20
@@ -15,45 +15,59 @@ MOST_NOTES = 5
 
 
 def best_first(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return outcomes that have figures, the highest total return first."""
+    """Return outcomes that have figures, the highest total return first, idle ones last.
+
+    Where no order filled there is nothing to judge a policy by.
+    """
     known = [outcome for outcome in outcomes if outcome.error is None]
-    return sorted(known, key=lambda outcome: -float(outcome.figures["total_return"]))
+
+    def place(outcome: Outcome) -> tuple[bool, float]:
+        figures = outcome.figures
+        return (float(figures["turnover"]) == 0, -float(figures["total_return"]))
+
+    return sorted(known, key=place)
 
 
-def table_of(outcomes: Sequence[Outcome]) -> list[dict[str, Value]]:
+def table_of(outcomes: Sequence[Outcome]) -> Table:
     """Return a row a cell: its fields, its figures, and what was wrong."""
     names = dict.fromkeys(name for outcome in outcomes for name in outcome.figures)
-    return [
+    return Table.of(
         {
             **dict(outcome.cell),
             **{name: outcome.figures.get(name) for name in names},
             "error": outcome.error,
         }
         for outcome in outcomes
-    ]
+    )
 
 
-def sweep_page(axes: Sequence[Axis], outcomes: Sequence[Outcome], *, source: str) -> Page:
+def sweep_page(
+    axes: Sequence[Axis], outcomes: Sequence[Outcome], *, source: str, policy: Mapping[str, str]
+) -> Page:
     """Return the page of a sweep.
 
     Args:
         axes: What was varied.
         outcomes: One a cell.
         source: What was traded, in words.
+        policy: What all cells have in common, in words, by name.
     """
     best = best_first(outcomes)
     figures = [("cells", f"{len(outcomes):,}")]
     if best:
         figures += [
-            ("best total return", _shown(best[0], SHOWN[0])),
-            ("worst total return", _shown(best[-1], SHOWN[0])),
+            ("best total return", SHOWN[0].text(best[0].figures)),
+            ("worst total return", SHOWN[0].text(best[-1].figures)),
         ]
     return Page(
         title="Sweep",
         lead=source,
         figures=figures,
         plots=[(describe_sweep(axes), draw_sweep(axes, outcomes, SHOWN))],
-        tables=[_best_table(axes, best[:BEST])],
+        tables=[
+            _best_table(axes, best[:BEST]),
+            PageTable("Common to all cells", ("field", "value"), tuple(policy.items())),
+        ],
         notes=notes_of(outcomes),
     )
 
@@ -83,15 +97,8 @@ def _best_table(axes: Sequence[Axis], best: Sequence[Outcome]) -> PageTable:
         tuple(
             (
                 *(value for _, value in outcome.cell),
-                *(_shown(outcome, figure) for figure in SHOWN),
+                *(figure.text(outcome.figures) for figure in SHOWN),
             )
             for outcome in best
         ),
     )
-
-
-def _shown(outcome: Outcome, figure: Shown) -> str:
-    text = outcome.figures.get(figure.name, "")
-    if not text:
-        return ""
-    return f"{float(text):.2%}" if figure.is_fraction else f"{float(text):,.0f}"

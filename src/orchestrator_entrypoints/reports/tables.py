@@ -1,17 +1,38 @@
 """Rows of plain values as CSV or Parquet files."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
+from attrs import frozen
+
 from orchestrator_entrypoints.reports.extras import require_extra
 
 # None is an empty cell.
 Value = Decimal | int | float | str | date | None
-Rows = Sequence[Mapping[str, Value]]
+Row = Mapping[str, Value]
+
+
+@frozen
+class Table:
+    """Rows of plain values.
+
+    Attributes:
+        columns: Their names, which a table without rows has too.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def of(cls, rows: Iterable[Row], columns: Iterable[str] = ()) -> "Table":
+        """Return rows under the columns named, and under further ones in the order met."""
+        held = tuple(rows)
+        met = (column for row in held for column in row)
+        return cls(tuple(dict.fromkeys((*columns, *met))), held)
 
 
 class TableFormat(StrEnum):
@@ -31,25 +52,26 @@ def require_format(form: TableFormat) -> None:
         require_extra("pyarrow", "parquet", why="Parquet")
 
 
-def write_table(directory: Path, name: str, rows: Rows, form: TableFormat) -> Path:
-    """Write rows to a file of that name; return its path.
+def write_table(directory: Path, name: str, table: Table, form: TableFormat) -> Path:
+    """Write a table to a file of that name; return its path.
 
-    Columns are the keys in the order met. CSV holds decimals digit by digit; Parquet holds them as
-    float64, since its decimals have one scale a column.
+    CSV holds decimals digit by digit; Parquet holds them as float64, since its decimals have one
+    scale a column.
 
     Raises:
         MissingExtra: Of Parquet.
         OSError: The file cannot be written.
     """
     path = directory / f"{name}.{form}"
-    columns = list(dict.fromkeys(column for row in rows for column in row))
     if form is TableFormat.CSV:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+            writer.writerow(table.columns)
+            writer.writerows(
+                [_cell(row.get(column)) for column in table.columns] for row in table.rows
+            )
     else:
-        _write_parquet(path, columns, rows)
+        _write_parquet(path, table)
     return path
 
 
@@ -57,12 +79,12 @@ def _cell(value: Value) -> object:
     return f"{value:f}" if isinstance(value, Decimal) else value
 
 
-def _write_parquet(path: Path, columns: Sequence[str], rows: Rows) -> None:
+def _write_parquet(path: Path, table: Table) -> None:
     require_format(TableFormat.PARQUET)
     import pyarrow as pa  # noqa: PLC0415 - optional
     from pyarrow import parquet  # noqa: PLC0415 - optional
 
-    values = {column: [_plain(row.get(column)) for row in rows] for column in columns}
+    values = {column: [_plain(row.get(column)) for row in table.rows] for column in table.columns}
     parquet.write_table(pa.table(values), path)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from attrs import evolve, frozen
 
 from orchestrator_entrypoints.backtests.backtesting import backtest_inputs
+from orchestrator_entrypoints.backtests.figures import figures_of
 from orchestrator_entrypoints.backtests.fills import FillModel
 from orchestrator_entrypoints.backtests.inputs import Inputs
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.policy_fields import policy_with
-from orchestrator_entrypoints.reports.figures import figures_of
 from orchestrator_entrypoints.sweeps.cells import Cell
 from orchestrator_entrypoints.sweeps.code import code_digest
 
@@ -22,6 +22,11 @@ class BacktestWork:
     inputs: Inputs
     policy: BacktestPolicy
     fills: FillModel
+
+    def in_words(self) -> Mapping[str, str]:
+        """Return what all cells have in common, unless they vary it, by name."""
+        at = {"fills": self.inputs.at.value}
+        return {**self.policy.in_words(), **at, **self.fills.in_words()}
 
     @property
     def digest(self) -> str:

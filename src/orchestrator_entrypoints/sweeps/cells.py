@@ -1,5 +1,6 @@
 """What a sweep varies: axes of named values, and the cells between them."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from math import prod
@@ -43,6 +44,11 @@ class Outcome:
     is_lost: bool = False
 
 
+def lost_outcome(cell: Cell, why: str) -> Outcome:
+    """Return the outcome of a cell that workers died over."""
+    return Outcome(cell, error=why, is_lost=True)
+
+
 class Work(Protocol):
     """What is computed for each cell; it and what it returns can be pickled."""
 
@@ -76,10 +82,20 @@ def parse_axis(text: str) -> Axis:
     if not (equals and name and all(parts)):
         raise ValueError(f"expected NAME=VALUE,VALUE,... or NAME=FIRST..LAST:STEP, got {text!r}")
     values = tuple(value for part in parts for value in _values_of(name, part))
-    twice = sorted({value for value in values if values.count(value) > 1})[:1]
-    if twice:
-        raise ValueError(f"{name}: {twice[0]} is given twice")
+    if len(values) > MAX_VALUES:
+        raise ValueError(f"{name}: {len(values):,} values are more than {MAX_VALUES:,}")
+    for value, count in Counter(map(_meant, values)).items():
+        if count > 1:
+            raise ValueError(f"{name}: {value} is given twice")
     return Axis(name, values)
+
+
+def _meant(value: str) -> str:
+    """Return a number as it is written in one way, and other words as they are."""
+    try:
+        return f"{Decimal(value).normalize():f}"
+    except ArithmeticError:
+        return value
 
 
 def _values_of(name: str, part: str) -> Iterator[str]:
@@ -87,9 +103,9 @@ def _values_of(name: str, part: str) -> Iterator[str]:
     if not dots:
         yield part
         return
-    last, colon, step = rest.partition(":")
+    last, _, step = rest.partition(":")
     try:
-        value, end, by = (Decimal(each) for each in (first, last, step if colon else "1"))
+        value, end, by = (Decimal(each) for each in (first, last, step))
         if not (value.is_finite() and end.is_finite() and by > 0 and value <= end):
             raise ValueError(f"{name}: expected FIRST..LAST:STEP, ascending, got {part!r}")
         if (end - value) / by >= MAX_VALUES:

@@ -12,17 +12,14 @@ from uuid import uuid4
 
 from attrs import frozen
 from distributed import Client, Future, KilledWorker, Worker, WorkerPlugin, get_worker
+from distributed.comm.addressing import get_address_host_port
 
-from orchestrator_entrypoints.sweeps.cells import Cell, Outcome, Work, evaluate
+from orchestrator_entrypoints.sweeps.cells import Cell, Outcome, Work, evaluate, lost_outcome
 from orchestrator_entrypoints.sweeps.code import code_digest
-from orchestrator_entrypoints.sweeps.processes import lost_outcome
+from orchestrator_entrypoints.sweeps.sweeping import ClusterUnavailable
 
 # How often a cluster that says nothing is looked at.
 LOOK_SECONDS = 1.0
-
-
-class ClusterUnavailable(ConnectionError):
-    """A cluster does not answer, has no workers, or cannot compute ours."""
 
 
 class WorkPlugin(WorkerPlugin):
@@ -86,6 +83,8 @@ def run_on_cluster(
 
 def _connected(scheduler: str, seconds: float) -> Client:
     try:
+        # A client that was given none that can be used hangs as it is closed.
+        get_address_host_port(scheduler)
         return Client(  # type: ignore[no-untyped-call]
             scheduler, timeout=seconds, set_as_default=False
         )
@@ -118,7 +117,10 @@ def _computed(client: Client, plugin: str, cells: Sequence[Cell]) -> Iterator[Ou
             future = done.get(timeout=LOOK_SECONDS)
         except Empty:
             continue
-        yield _outcome_of(client, future, waiting.pop(future))
+        outcome = _outcome_of(client, future, waiting.pop(future))
+        # What is held on to is computed again, should the worker that has it die.
+        future.release()  # type: ignore[no-untyped-call]
+        yield outcome
 
 
 def _outcome_of(client: Client, future: "Future[Outcome]", cell: Cell) -> Outcome:
@@ -129,7 +131,7 @@ def _outcome_of(client: Client, future: "Future[Outcome]", cell: Cell) -> Outcom
         except TimeoutError:
             continue  # the worker that held it may have died: it is computed again
         except KilledWorker:
-            return lost_outcome(cell)
+            return lost_outcome(cell, "as many workers died over it as the cluster allows")
         except (Exception, CancelledError) as error:
             raise ClusterUnavailable(f"the cluster gave a cell up: {error}") from error
 

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 
 from attrs import define
 
-from orchestrator_entrypoints.sweeps.cells import Cell, Outcome, Work, evaluate
+from orchestrator_entrypoints.sweeps.cells import Cell, Outcome, Work, evaluate, lost_outcome
 
 # How often a cell may cost a worker before it is given up.
 MAX_LOSSES = 3
@@ -51,15 +51,10 @@ def run_on_processes(work: Work, cells: Sequence[Cell], *, processes: int) -> It
                     if losses[lost] < MAX_LOSSES:
                         waiting.appendleft(lost)
                     else:
-                        yield lost_outcome(lost)
+                        yield lost_outcome(lost, f"{MAX_LOSSES} workers died over it")
                 _give(worker, waiting)
                 if outcome is not None:
                     yield outcome
-
-
-def lost_outcome(cell: Cell) -> Outcome:
-    """Return the outcome of a cell that every worker died over."""
-    return Outcome(cell, error=f"{MAX_LOSSES} workers died over it", is_lost=True)
 
 
 @contextmanager

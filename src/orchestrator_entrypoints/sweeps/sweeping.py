@@ -9,6 +9,10 @@ from orchestrator_entrypoints.sweeps.journal import Journal
 Compute = Callable[[Sequence[Cell]], Iterator[Outcome]]
 
 
+class ClusterUnavailable(ConnectionError):
+    """A cluster does not answer, has no workers, or cannot compute ours."""
+
+
 def sweep(
     cells: Sequence[Cell],
     compute: Compute,
