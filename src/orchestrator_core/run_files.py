@@ -7,6 +7,7 @@ line seals those before it, by their count and their digest: a file that was cut
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -59,6 +60,39 @@ def decode_line(line: str) -> StoredRecord:
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no exported run: {error!r}") from None
+
+
+def decode_lines(lines: Iterable[str]) -> list[StoredRecord]:
+    """Return the records of an export, or of several, one after the other.
+
+    Args:
+        lines: With their ends or without; blank ones mean nothing.
+
+    Raises:
+        ValueError: A line is damaged, or the last one does not seal those before it; names the
+            line, counting from 1.
+    """
+    records: list[StoredRecord] = []
+    seal, is_sealed = Seal(), False
+    for number, each in enumerate(lines, start=1):
+        line = each.strip()
+        if not line:
+            continue
+        is_sealed = is_seal(line)
+        if is_sealed:
+            problem = seal.contradiction(line)
+            if problem is not None:
+                raise ValueError(f"line {number}: {problem}")
+            seal = Seal()
+            continue
+        seal.add(line)
+        try:
+            records.append(decode_line(line))
+        except ValueError as error:
+            raise ValueError(f"line {number} is no exported run: {error}") from None
+    if not is_sealed:
+        raise ValueError("was cut, or is no export: its last line does not seal it")
+    return records
 
 
 @define(eq=False)

@@ -11,12 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator_entrypoints.sweeps.cells import (
-    Axis,
     Outcome,
-    count_cells,
-    grid,
-    parse_axis,
-    sample,
 )
 from orchestrator_entrypoints.sweeps.journal import JournalError, open_journal
 from orchestrator_entrypoints.sweeps.processes import run_on_processes
@@ -192,30 +187,3 @@ def test_two_sweeps_do_not_write_one_journal(journal_path: Path) -> None:
         open_journal(journal_path, "inputs"),
     ):
         pass
-
-
-AXES = [parse_axis("cap=1000..50000:500"), parse_axis("lot=1,10,100"), Axis("x", ("a", "b"))]
-
-
-def test_a_sample_is_of_the_grid_without_repeats_and_the_same_for_a_seed() -> None:
-    drawn = sample(AXES, 50, seed=7)
-    assert drawn == sample(AXES, 50, seed=7)
-    assert drawn != sample(AXES, 50, seed=8)
-    assert len(set(drawn)) == 50
-    assert set(drawn) <= set(grid(AXES))
-    assert sample(AXES, 10_000, seed=7) == grid(AXES)
-
-
-def test_a_grid_too_large_to_be_laid_out_can_be_sampled() -> None:
-    axes = [Axis(name, tuple(map(str, range(1000)))) for name in "abcdef"]
-    assert count_cells(axes) == 10**18
-    assert len(sample(axes, 200, seed=1)) == 200
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["cap", "=1", "cap=", "cap=1,,2", "cap=1,1", "cap=5..1", "cap=1..x", "cap=0..1:0", "c=1..9e9"],
-)
-def test_an_axis_of_another_form_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"expected|twice|more than"):
-        parse_axis(text)

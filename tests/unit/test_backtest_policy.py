@@ -1,6 +1,8 @@
 """What a backtest is decided under is valid from birth, and says which field is not."""
 
+import re
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,19 @@ from orchestrator_core.errors import InvalidRequest
 from orchestrator_entrypoints.backtests.backtesting import backtest
 from orchestrator_entrypoints.backtests.fills import Fault, FaultKind, FillModel
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
+from orchestrator_entrypoints.backtests.policy_fields import NAMES
 
 DAY = date(2024, 1, 8)
+DOCS = Path(__file__).parents[2] / "docs" / "backtests.md"
+
+
+def test_every_field_that_may_be_written_is_documented() -> None:
+    _, _, fields = DOCS.read_text().partition("### Fields of")
+    table = [
+        line.split("|")[1] for line in fields.partition("## Sweeps")[0].splitlines() if "|" in line
+    ]
+    written = {name for cell in table for name in re.findall(r"`([a-z_]+)`", cell)}
+    assert written == set(NAMES)
 
 
 @pytest.mark.parametrize(

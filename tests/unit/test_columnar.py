@@ -143,7 +143,7 @@ def test_each_day_has_its_own_capital() -> None:
     weights, prices = np.full((3, 1), 0.2), np.full((3, 1), 100.0)
     rules = SizingRules(cash_buffer=Decimal("0.5"))
     policy = evolve(PLAIN, sizing=evolve(PLAIN.sizing, rules=rules))
-    sizing = size_columns(weights, prices, policy, symbols=[A], capital=capitals)
+    sizing = size_columns(weights, prices, policy, symbols=[A], capitals=capitals)
     assert sizing.shares.tolist() == [[1], [50], [200]]
 
 
@@ -151,7 +151,7 @@ def test_a_redone_cell_has_the_capital_of_its_day() -> None:
     capitals = [Decimal(1_001)] * CELLS_A_BLOCK + [Decimal(1_000), Decimal(100_000)]
     weights, prices = np.full((len(capitals), 1), 0.29), np.full((len(capitals), 1), 10.0)
     policy = evolve(PLAIN, sizing=SizingPolicy(Decimal(1), Decimal(10**9)))
-    sizing = size_columns(weights, prices, policy, symbols=[A], capital=capitals)
+    sizing = size_columns(weights, prices, policy, symbols=[A], capitals=capitals)
     assert sizing.shares[-2:].tolist() == [[29], [2900]]
     assert sizing.redone == 2
 

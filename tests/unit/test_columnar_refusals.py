@@ -110,13 +110,13 @@ def test_a_day_far_down_is_named_by_its_number() -> None:
         ({"symbols": [A]}, "weights: expected shape"),
         ({"symbols": [A, A]}, "symbols: expected at least one, and none twice"),
         ({"symbols": []}, "symbols: expected at least one, and none twice"),
-        ({"capital": [Decimal(1)]}, "capital: expected 2 amounts"),
-        ({"capital": [Decimal(1), Decimal("NaN")]}, "expected a finite number"),
-        ({"capital": [Decimal(1), Decimal(0)]}, "greater than zero"),
+        ({"capitals": [Decimal(1)]}, "capitals: expected 2 amounts"),
+        ({"capitals": [Decimal(1), Decimal("NaN")]}, "expected a finite number"),
+        ({"capitals": [Decimal(1), Decimal(0)]}, "greater than zero"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(changed: dict[str, Any], named: str) -> None:
-    given: dict[str, Any] = {"symbols": [A, B], "capital": None}
+    given: dict[str, Any] = {"symbols": [A, B], "capitals": None}
     given |= {"weights": np.zeros((2, 2)), "prices": np.ones((2, 2))} | changed
     weights, prices = given.pop("weights"), given.pop("prices")
     with pytest.raises(ValueError, match=named):

@@ -23,7 +23,7 @@ from orchestrator_core.planning import plan_orders
 from orchestrator_core.plans import Snapshot
 from orchestrator_core.record import canonical_json, content_hash, encode_snapshot
 from orchestrator_core.replay import PlanRow, StoredRecord, Verdict, compare, derive, replay
-from orchestrator_core.run_files import decode_line, encode_line
+from orchestrator_core.run_files import Seal, decode_line, decode_lines, encode_line
 from orchestrator_core.what_if import Changes, what_if
 from tests.unit.builders import NOW, a_policy, a_quote, a_signal, a_snapshot
 
@@ -178,6 +178,25 @@ def test_a_line_of_a_file_holds_the_record_exactly() -> None:
     assert "\n" not in line
     assert decode_line(line) == record
     assert encode_line(decode_line(line)) == line
+
+
+def test_lines_of_exports_are_records_and_a_cut_one_is_none() -> None:
+    line = encode_line(a_stored_record(a_varied_snapshot()))
+    seal = Seal()
+    seal.add(line)
+    export = [f"{line}\n", "\n", seal.encode()]
+    assert decode_lines(export) == [decode_line(line)]
+    assert len(decode_lines([*export, *export])) == 2
+    damaged = line.replace("run/1", "run/9")
+    for lines, words in (
+        ([], "was cut"),
+        (export[:1], "was cut"),
+        (export[1:], "line 2: it seals 1 runs, and 0 stand"),
+        ([line[:-9] + line[-9:].replace("}", " }"), export[2]], "line 2: the lines before it"),
+        ([damaged], "line 1 is no exported run: expected a line of form run/1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            decode_lines(lines)
 
 
 @pytest.mark.parametrize(

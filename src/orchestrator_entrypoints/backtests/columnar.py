@@ -64,7 +64,7 @@ def size_columns(
     policy: PlanningPolicy,
     *,
     symbols: Sequence[Symbol],
-    capital: Sequence[Decimal] | None = None,
+    capitals: Sequence[Decimal] | None = None,
 ) -> ColumnarSizing:
     """Return what `plan_orders` decides of each day's weights, cell by cell the same.
 
@@ -76,7 +76,7 @@ def size_columns(
         prices: Days x symbols, account currency per share; nan where there is none.
         policy: Sizing and limits in force on every day.
         symbols: Of the columns.
-        capital: Of each day, account currency, instead of the policy's.
+        capitals: One a day, account currency, instead of the policy's.
 
     Raises:
         NotColumnar: The policy, or a quantity, is none that arrays can stand for.
@@ -92,7 +92,7 @@ def size_columns(
     ([[200, 0]], 'price_unavailable')
     """
     require_columnar(policy)
-    columns = _columns_of(policy, symbols, capital)
+    columns = _columns_of(policy, symbols, capitals)
     _require_shapes(weights, prices, columns)
     shares, codes = np.empty(weights.shape, np.int64), np.zeros(weights.shape, np.uint8)
     redone = 0
@@ -104,14 +104,14 @@ def size_columns(
 
 
 def _columns_of(
-    policy: PlanningPolicy, symbols: Sequence[Symbol], capital: Sequence[Decimal] | None
+    policy: PlanningPolicy, symbols: Sequence[Symbol], capitals: Sequence[Decimal] | None
 ) -> Columns:
     if not symbols or len(set(symbols)) < len(symbols):
         raise ValueError("symbols: expected at least one, and none twice")
-    amounts = (policy.sizing.capital, *(capital or ()), policy.sizing.max_position_size)
+    amounts = (policy.sizing.capital, *(capitals or ()), policy.sizing.max_position_size)
     for amount in amounts:
         parse_money(amount)
-    return Columns(policy, tuple(symbols), None if capital is None else tuple(capital))
+    return Columns(policy, tuple(symbols), None if capitals is None else tuple(capitals))
 
 
 def _require_shapes(weights: Floats, prices: Floats, columns: Columns) -> None:
@@ -122,7 +122,7 @@ def _require_shapes(weights: Floats, prices: Floats, columns: Columns) -> None:
         if values.shape != (days, width):
             raise ValueError(f"{name}: expected shape {(days, width)}, got {values.shape}")
     if columns.capitals is not None and len(columns.capitals) != days:
-        raise ValueError(f"capital: expected {days} amounts, got {len(columns.capitals)}")
+        raise ValueError(f"capitals: expected {days} amounts, got {len(columns.capitals)}")
 
 
 def _blocks(days: int, width: int) -> Iterator[slice]:

@@ -33,7 +33,7 @@ CODES: tuple[SkipReason | DenialCode | BatchFault | None, ...] = (
 
 MAX_SHARES = 2**63 - 1
 
-# Ids belong to decisions, and no control reads one.
+# Ids belong to decisions: nothing that arrays decide depends on one.
 _NO_ID = ClientOrderId("columnar")
 
 
@@ -98,7 +98,12 @@ def _hindrance(
         return SkipReason.LESS_THAN_ONE_SHARE
     if multiply(price, abs(shares)) < policy.sizing.rules.min_order_notional:
         return SkipReason.LESS_THAN_MINIMUM
-    side = Side.BUY if shares > 0 else Side.SELL
-    facts = OrderFacts(OrderIntent(_NO_ID, symbol, side, abs(shares)), price)
+    facts = OrderFacts(intent_of(symbol, shares), price)
     denial = first_denial(facts, policy.limits)
     return None if denial is None else denial.code
+
+
+def intent_of(symbol: Symbol, shares: int) -> OrderIntent:
+    """Return an order for so many shares, below zero to sell them; its id stands for nothing."""
+    side = Side.BUY if shares > 0 else Side.SELL
+    return OrderIntent(_NO_ID, symbol, side, abs(shares))

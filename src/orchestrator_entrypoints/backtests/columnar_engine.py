@@ -15,10 +15,10 @@ from attrs import define, evolve, field
 from orchestrator_core.allocating import Allocation, allocation_between
 from orchestrator_core.differences import difference
 from orchestrator_core.errors import MalformedReply
-from orchestrator_core.identifiers import ClientOrderId, Symbol
+from orchestrator_core.identifiers import Symbol
 from orchestrator_core.lifecycle import RunStatus
 from orchestrator_core.limits import DenialCode
-from orchestrator_core.model import OrderIntent, Side, SignalBatch
+from orchestrator_core.model import SignalBatch
 from orchestrator_core.money import MAX_MONEY, WIDE, ZERO, multiply
 from orchestrator_core.plans import PlanningPolicy
 from orchestrator_core.requests import RunRequest
@@ -29,6 +29,7 @@ from orchestrator_entrypoints.backtests.columnar import ColumnarSizing, size_col
 from orchestrator_entrypoints.backtests.columnar_cells import (
     BatchFault,
     NotColumnar,
+    intent_of,
     require_columnar,
 )
 from orchestrator_entrypoints.backtests.engines import Decided
@@ -37,9 +38,6 @@ from orchestrator_entrypoints.backtests.inputs import Inputs
 from orchestrator_entrypoints.backtests.market import Market
 from orchestrator_entrypoints.backtests.outcomes import RunFigures
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
-
-# Nothing that arrays decide depends on an id.
-_NO_ID = ClientOrderId("columnar")
 
 # Shares of the orders of one symbol, so signed, and what they make of its position beside targets.
 _Orders = list[tuple[Symbol, tuple[int, ...]]]
@@ -91,7 +89,7 @@ class ColumnarEngine:
         got = {symbol: held.get(symbol, 0) + sum(legs) for symbol, legs in orders}
         allocation = self._allocation(batch, request, market.closes, got)
         fills = [
-            self.model.fill(_intent(symbol, shares), market.next_prices[symbol], is_partial=False)
+            self.model.fill(intent_of(symbol, shares), market.next_prices[symbol], is_partial=False)
             for symbol, legs in orders
             for shares in legs
         ]
@@ -162,8 +160,3 @@ class ColumnarEngine:
             {each: multiply(closes.get(each, ZERO), shares) for each, shares in got.items()},
             sizing.investable,
         )
-
-
-def _intent(symbol: Symbol, shares: int) -> OrderIntent:
-    side = Side.BUY if shares > 0 else Side.SELL
-    return OrderIntent(_NO_ID, symbol, side, abs(shares))

@@ -32,7 +32,7 @@ from orchestrator_core.replay import (
 from orchestrator_core.what_if import Changes, what_if
 from orchestrator_entrypoints.backtests.backtesting import backtest_inputs
 from orchestrator_entrypoints.backtests.fills import FillModel
-from orchestrator_entrypoints.backtests.inputs import read_inputs
+from orchestrator_entrypoints.backtests.inputs import Inputs, read_inputs
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.result import BacktestResult
 from orchestrator_entrypoints.backtests.tables import SIGNALS, BacktestDataError
@@ -135,15 +135,9 @@ def backtest_from_runs(
         notes.append(f"several runs are results of one: signals and prices merged on {dates}")
     if len({_in_force(each.snapshot) for _, each in derived}) > 1:
         notes.append("the policy changed meanwhile: results are under that of the first run")
-    batches, given = _recorded(merged) if prices is None else (_batches(merged), prices)
     fills = fills or FillModel()
-    inputs = None
-    try:
-        inputs = read_inputs(batches, given, opens, fills.at)
-    except BacktestDataError as error:
-        if error.table != SIGNALS:
-            raise
-        notes.append(f"no results: {error.problem}")
+    inputs, why_none = _inputs(merged, prices, opens, fills)
+    notes += [] if why_none is None else [why_none]
     outcomes = []
     for name, changes in {AS_RECORDED: Changes(), **policies}.items():
         runs = tuple(_decide_again(run_id, each, changes) for run_id, each in derived)
@@ -151,6 +145,23 @@ def backtest_from_runs(
         result = None if inputs is None else backtest_inputs(inputs, policy=policy, fills=fills)
         outcomes.append(PolicyOutcome(name, runs, result))
     return FromRuns(tuple(outcomes), tuple(notes))
+
+
+def _inputs(
+    merged: Mapping[date, Snapshot], prices: Any, opens: Any, fills: FillModel
+) -> tuple[Inputs | None, str | None]:
+    """Return what can be backtested, or why nothing can.
+
+    Raises:
+        BacktestDataError: It says where prices or opens are wrong.
+    """
+    batches, given = _recorded(merged) if prices is None else (_batches(merged), prices)
+    try:
+        return read_inputs(batches, given, opens, fills.at), None
+    except BacktestDataError as error:
+        if error.table != SIGNALS:
+            raise
+        return None, f"no results: {error.problem}"
 
 
 def _derive_all(

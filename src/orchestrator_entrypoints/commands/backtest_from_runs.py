@@ -7,7 +7,7 @@ from pathlib import Path
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.ports import RunRepository
 from orchestrator_core.replay import StoredRecord, UnreadableRecord, derive
-from orchestrator_core.run_files import Seal, decode_line, is_seal
+from orchestrator_core.run_files import decode_lines
 from orchestrator_core.what_if import Changes
 from orchestrator_entrypoints.backtests.fills import FillModel
 from orchestrator_entrypoints.backtests.from_runs import FromRuns
@@ -141,31 +141,12 @@ def _read_store(arguments: argparse.Namespace) -> list[StoredRecord]:
 
 def _read_file(path: Path) -> list[StoredRecord]:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        with path.open(encoding="utf-8", errors="replace") as file:
+            records = decode_lines(file)
     except OSError as error:
         raise CommandFailure(describe_os_error(error), ExitCode.USAGE) from None
-    records, seal, is_sealed = [], Seal(), False
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        is_sealed = is_seal(line)
-        if is_sealed:
-            problem = seal.contradiction(line)
-            if problem is not None:
-                raise CommandFailure(f"{path}: line {number}: {problem}", ExitCode.DAMAGED)
-            seal = Seal()
-            continue
-        seal.add(line)
-        try:
-            records.append(decode_line(line))
-        except ValueError as error:
-            raise CommandFailure(
-                f"{path}: line {number} is no exported run: {error}", ExitCode.DAMAGED
-            ) from None
-    if not is_sealed:
-        raise CommandFailure(
-            f"{path}: was cut, or is no export: its last line does not seal it", ExitCode.DAMAGED
-        )
+    except ValueError as error:
+        raise CommandFailure(f"{path}: {error}", ExitCode.DAMAGED) from None
     if not records:
         raise CommandFailure(f"{path}: an export without any run", ExitCode.FAILED)
     return records

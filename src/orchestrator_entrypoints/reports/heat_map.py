@@ -6,10 +6,8 @@ from typing import Any
 
 from orchestrator_entrypoints.reports.figures import Shown
 from orchestrator_entrypoints.reports.page import Plot
-from orchestrator_entrypoints.reports.panels import BLACK, BLUE
+from orchestrator_entrypoints.reports.panels import BLUE, FONT
 from orchestrator_entrypoints.sweeps.cells import Axis, Outcome
-
-_FONT = {"family": "system-ui, sans-serif", "size": 12, "color": BLACK}
 
 # Cells up to which each has its figure written on it.
 MOST_ACROSS, MOST_DOWN = 12, 30
@@ -90,7 +88,7 @@ def _layout(varied: Sequence[Axis], figures: Sequence[Shown]) -> dict[str, Any]:
     layout: dict[str, Any] = {
         "height": 150 + (30 * len(varied[0].values) if len(varied) > 1 else 250),
         "margin": {"l": 90, "r": 24, "t": 56, "b": 60},
-        "font": _FONT,
+        "font": FONT,
         "paper_bgcolor": "#fff",
         "plot_bgcolor": "#fff",
         # Values are as they were written, each a category.

@@ -24,7 +24,7 @@ COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK)
 _PANEL_PIXELS = 190
 _GAP_PIXELS = 46
 _MARGIN = {"l": 84, "r": 24, "t": 34, "b": 36}
-_FONT = {"family": "system-ui, sans-serif", "size": 12, "color": BLACK}
+FONT = {"family": "system-ui, sans-serif", "size": 12, "color": BLACK}
 _GRID = "#e6eaef"
 _WEEKEND = (5, 6)
 
@@ -109,7 +109,7 @@ def _layout(height: int) -> dict[str, Any]:
     return {
         "height": height,
         "margin": _MARGIN,
-        "font": _FONT,
+        "font": FONT,
         "paper_bgcolor": "#fff",
         "plot_bgcolor": "#fff",
         "hovermode": "x unified",
