@@ -31,7 +31,14 @@ from orchestrator_core.model import (
     Side,
     SignalBatch,
 )
-from orchestrator_core.ports import Inquiry, LookUp, LookUpKind, SubmitKind, SubmitOutcome
+from orchestrator_core.ports import (
+    Inquiry,
+    LookUp,
+    LookUpKind,
+    OrderSink,
+    SubmitKind,
+    SubmitOutcome,
+)
 from orchestrator_core.requests import RunRequest
 
 
@@ -84,28 +91,32 @@ class TestMemoryPositionSource(PositionSourceConformance):
 
 @define
 class MemoryOrders:
-    sink: MemoryOrderSink = field(
+    memory: MemoryOrderSink = field(
         factory=lambda: MemoryOrderSink(clock=VirtualClock(datetime(2026, 3, 2, tzinfo=UTC)))
     )
     late: float = -math.inf
 
+    @property
+    def sink(self) -> OrderSink:
+        return self.memory
+
     async def script(self, symbol: Symbol, behaviours: Sequence[Behaviour]) -> None:
-        self.sink.script(symbol, behaviours)
+        self.memory.script(symbol, behaviours)
 
     async def ledger(self) -> Mapping[ClientOrderId, tuple[Symbol, Side, int]]:
-        entries = self.sink.ledger.items()
+        entries = self.memory.ledger.items()
         return {
             ClientOrderId(id_): (e.intent.symbol, e.intent.side, e.intent.qty) for id_, e in entries
         }
 
     async def claim(self, flags: SafetyFlags) -> None:
-        self.sink.flags = flags
+        self.memory.flags = flags
 
     async def go_blind(self) -> None:
-        self.sink.is_id_blind = True
+        self.memory.is_id_blind = True
 
     async def say(self, report: OrderReport) -> None:
-        self.sink.say(
+        self.memory.say(
             report.gateway_order_id,
             report.status,
             broker_order_id=report.broker_order_id,
@@ -115,16 +126,16 @@ class MemoryOrders:
         )
 
     async def garble(self, gateway_order_id: str, **fields: Any) -> None:
-        self.sink.garble(gateway_order_id, **fields)
+        self.memory.garble(gateway_order_id, **fields)
 
     async def forget(self, gateway_order_id: str) -> None:
-        self.sink.forget(gateway_order_id)
+        self.memory.forget(gateway_order_id)
 
     async def silence(self, intent: OrderIntent, silences: Sequence[Silence]) -> None:
-        self.sink.silence(intent.symbol, silences)
+        self.memory.silence(intent.symbol, silences)
 
     async def vanish(self) -> None:
-        self.sink.is_down = True
+        self.memory.is_down = True
 
 
 class TestMemoryOrderSink(OrderSinkConformance):

@@ -44,13 +44,14 @@ class SimulatedGateway:
         model: How orders fill.
         fills: What was filled since the day was opened, in the order of filling.
         befallen: The day's faults that something met.
+        ledger: What takes orders and answers for them.
     """
 
     model: FillModel
     clock: Clock
     fills: list[Fill] = field(factory=list, init=False)
     befallen: set[Fault] = field(factory=set, init=False)
-    _sink: MemoryOrderSink = field(init=False)
+    ledger: MemoryOrderSink = field(init=False)
     _market: Mapping[Symbol, Decimal] = field(factory=dict, init=False)
     _faults: tuple[Fault, ...] = field(default=(), init=False)
     _tried: set[ClientOrderId] = field(factory=set, init=False)
@@ -58,7 +59,7 @@ class SimulatedGateway:
     _standing: set[ClientOrderId] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._sink = MemoryOrderSink(clock=self.clock)
+        self.ledger = MemoryOrderSink(clock=self.clock)
 
     def open_day(self, market: Mapping[Symbol, Decimal], faults: Iterable[Fault]) -> None:
         """Let orders from now on meet this market, and these faults.
@@ -69,22 +70,22 @@ class SimulatedGateway:
         """
         self._market, self._faults = market, tuple(faults)
         self.fills, self.befallen = [], set()
-        self._sink.is_down = self._befalls(FaultKind.GATEWAY_DOWN)
+        self.ledger.is_down = self._befalls(FaultKind.GATEWAY_DOWN)
 
     def come_back(self) -> None:
         """Let the gateway be reached, and nothing more go wrong."""
-        self._sink.is_down = False
+        self.ledger.is_down = False
         self._faults = ()
 
     def end_day(self) -> None:
         """Let what has not filled end."""
         for id_ in sorted(self._standing):
-            self._sink.end(id_, EXPIRED)
+            self.ledger.end(id_, EXPIRED)
         self._standing.clear()
 
     def forget(self) -> None:
         """Let go of the orders of past days: nothing asks about them again."""
-        self._sink = MemoryOrderSink(clock=self.clock)
+        self.ledger = MemoryOrderSink(clock=self.clock)
         self._tried.clear()
         self._filled.clear()
 
@@ -98,13 +99,13 @@ class SimulatedGateway:
         return outcomes
 
     async def look_up(self, inquiries: Sequence[Inquiry]) -> Sequence[LookUp]:
-        return await self._sink.look_up(inquiries)
+        return await self.ledger.look_up(inquiries)
 
     async def cancel(self, inquiries: Sequence[Inquiry]) -> Sequence[CancelOutcome]:
-        return await self._sink.cancel(inquiries)
+        return await self.ledger.cancel(inquiries)
 
     async def safety_flags(self) -> SafetyFlags:
-        return await self._sink.safety_flags()
+        return await self.ledger.safety_flags()
 
     def _befalls(self, kind: FaultKind, symbol: Symbol | None = None) -> bool:
         met = [
@@ -117,20 +118,21 @@ class SimulatedGateway:
         id_ = intent.client_order_id
         behaviour = self._behaviour(intent)
         if behaviour is not Behaviour.TAKE:
-            self._sink.script(intent.symbol, [behaviour])
-        (outcome,) = await self._sink.submit([intent], deadline=deadline)
+            self.ledger.script(intent.symbol, [behaviour])
+        (outcome,) = await self.ledger.submit([intent], deadline=deadline)
         is_sent = outcome.kind not in {SubmitKind.NOT_PLACED, SubmitKind.CONFLICT}
         if not is_sent or behaviour not in _TAKING or id_ in self._filled:
             return outcome
         self._fill(intent)
         if outcome.report is None:
             return outcome
-        (look,) = await self._sink.look_up([Inquiry(intent)])
-        return evolve(outcome, report=look.report)
+        # The word it stands under now, where the ledger knows it by our id.
+        (look,) = await self.ledger.look_up([Inquiry(intent)])
+        return outcome if look.report is None else evolve(outcome, report=look.report)
 
     def _behaviour(self, intent: OrderIntent) -> Behaviour:
         """Return what becomes of a try; only the first one goes wrong."""
-        if self._sink.is_down or intent.client_order_id in self._tried:
+        if self.ledger.is_down or intent.client_order_id in self._tried:
             return Behaviour.TAKE
         self._tried.add(intent.client_order_id)
         if self.model.is_rejected(intent):
@@ -148,7 +150,7 @@ class SimulatedGateway:
         )
         fill = self.model.fill(intent, self._market[intent.symbol], is_partial=is_partial)
         if fill.qty:
-            self._sink.fill(id_, price=fill.price, qty=fill.qty)
+            self.ledger.fill(id_, price=fill.price, qty=fill.qty)
             self.fills.append(fill)
         if not fill.is_whole:
             self._standing.add(id_)
