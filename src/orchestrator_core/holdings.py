@@ -40,7 +40,7 @@ class Unsettled:
     """An order of ours of which nobody can say what it has filled, or may still fill.
 
     Attributes:
-        why: In words, such as `unknown` or `filling`.
+        why: The word of its state, or one of `doubts`.
     """
 
     symbol: Symbol

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from orchestrator_core.books import StrategyBook, day_exposure
 from orchestrator_core.controls import StrategyControls
+from orchestrator_core.doubts import FILLING, doubt_of_fill, doubt_of_look
 from orchestrator_core.errors import (
     MalformedReply,
     OrchestratorError,
@@ -220,17 +221,17 @@ def _compare(inquiry: Inquiry, before: LookUp, after: LookUp) -> OpenQty | Unset
     first, second = before.report, after.report
     clear = {LookUpKind.ACCEPTED, LookUpKind.REJECTED}
     if first is None or before.kind not in clear:
-        return unsettled(f"look-up {before.kind}")
+        return unsettled(doubt_of_look(before.kind))
     if second is None or after.kind not in clear:
-        return unsettled(f"look-up {after.kind}")
+        return unsettled(doubt_of_look(after.kind))
     if (first.status, first.filled_qty) != (second.status, second.filled_qty):
-        return unsettled("filling")
+        return unsettled(FILLING)
     status, filled = second.status, second.filled_qty
     if has_ended(status):
         return None
     left = intent.qty - filled
     if left < 0 or left != int(left):
-        return unsettled(f"{filled} of {intent.qty} filled")
+        return unsettled(doubt_of_fill(filled, intent.qty))
     return OpenQty(intent.symbol, intent.client_order_id, intent.side, int(left)) if left else None
 
 

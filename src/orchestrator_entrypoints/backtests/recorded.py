@@ -18,6 +18,7 @@ from orchestrator_adapters.memory.runs import MemoryRunRepository
 from orchestrator_adapters.memory.signals import MemorySignalSource
 from orchestrator_core.books import BookedOrder, DayExposure, DayOrder, StrategyBook
 from orchestrator_core.controls import StrategyControls
+from orchestrator_core.doubts import FILLING, fill_of_doubt, look_of_doubt
 from orchestrator_core.driver import run_sync
 from orchestrator_core.engaging import initialise
 from orchestrator_core.holdings import Holdings, Unsettled
@@ -54,8 +55,6 @@ _FLAGS = {
     TradingMode.LIVE: SafetyFlags(dry_run=False, alpaca_paper=False, circuit_breaker_enabled=False),
 }
 _DOUBTFUL = frozenset(OrderState) - {OrderState.ACCEPTED}
-_LOOK_UP = "look-up "
-_FILLING = "filling"
 
 
 def from_record(record: StoredRecord) -> StoredRecord:
@@ -177,9 +176,7 @@ def _holdings(snapshot: Snapshot) -> Holdings:
 
 def _in_doubt(unsettled: Unsettled) -> BookedOrder:
     """Return an order that makes its symbol unsettled in the words recorded."""
-    qty = 1
-    if unsettled.why.endswith(" filled"):
-        qty = int(unsettled.why.split()[2])
+    _, qty = fill_of_doubt(unsettled.why) or (ZERO, 1)
     intent = OrderIntent(unsettled.client_order_id, unsettled.symbol, Side.BUY, qty)
     doubtful = {state.value: state for state in _DOUBTFUL}
     return BookedOrder(intent, doubtful.get(unsettled.why, OrderState.ACCEPTED))
@@ -217,13 +214,12 @@ class _RecordedSink:
     def _say(self, intent: OrderIntent, why: str | None) -> LookUp:
         """Return what a look at an earlier order brought; None: it lives, none of it filled."""
         id_ = intent.client_order_id
-        filled = ZERO
-        if why is not None and why.startswith(_LOOK_UP):
-            return LookUp(id_, LookUpKind(why.removeprefix(_LOOK_UP)))
-        if why == _FILLING and id_ in self._looked_at:
+        kind = None if why is None else look_of_doubt(why)
+        if kind is not None:
+            return LookUp(id_, kind)
+        filled, _ = (None if why is None else fill_of_doubt(why)) or (ZERO, 0)
+        if why == FILLING and id_ in self._looked_at:
             filled = Decimal(intent.qty)
-        elif why is not None and why != _FILLING:
-            filled = Decimal(why.split()[0])
         self._looked_at.add(id_)
         report = OrderReport("accepted", id_, filled_qty=filled)
         return LookUp(id_, LookUpKind.ACCEPTED, report=report)
