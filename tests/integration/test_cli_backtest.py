@@ -93,7 +93,7 @@ def test_files_of_one_name_are_of_one_backtest(here: Path) -> None:
 
 
 def test_a_backtest_without_orders_leaves_a_table_with_its_columns(here: Path) -> None:
-    assert main(["backtest", *FILES, "--policy", "max_side_weight=0.01"]) == ExitCode.DONE
+    assert main(["backtest", *FILES, "--policy", "max_side_weight=0.01"]) == ExitCode.FAILED
     header, *rows = (here / "orchestrator-backtest-orders.csv").read_text().splitlines()
     assert header.startswith("as_of_date,client_order_id,symbol,side,qty,leg,state,")
     assert rows == []
@@ -290,13 +290,13 @@ def test_notes_of_cells_and_why_runs_failed_are_told(here: Path, capsys: Capture
     assert [row["failed_runs"] for row in cells] == ["3", "0"]
     assert "2 runs failed: long weights sum to 0.5, the limit is 0.1" in cells[0]["notes"]
     said = capsys.readouterr().err.replace("\n", " ")
-    assert "1 cell: decided by the workflow, not by arrays: the leftover pass" in said
+    assert "note: decided by the workflow, not by arrays: the leftover pass" in said
     assert "2 runs failed: long weights sum to 0.5, the limit is 0.1" in said
     assert "2 runs failed: long weights" in (here / "orchestrator-sweep.html").read_text()
 
 
 def test_a_backtest_says_why_runs_failed(here: Path, capsys: Captured) -> None:
-    assert main(["backtest", *FILES, "--policy", "max_side_weight=0.1"]) == ExitCode.DONE
+    assert main(["backtest", *FILES, "--policy", "max_side_weight=0.1"]) == ExitCode.FAILED
     note = "note: 2 runs failed: long weights sum to 0.5, the limit is 0.1"
     assert note in capsys.readouterr().err
     assert note.removeprefix("note: ") in (here / "orchestrator-backtest.html").read_text()

@@ -164,7 +164,7 @@ def test_notes_of_cells_are_told_with_how_many_they_are_of() -> None:
     cells = grid((Axis("cap", tuple(map(str, range(20)))),))
     everywhere = [Outcome(cell, {"notes": "a word of all"}) for cell in cells]
     assert notes_of(everywhere) == ["a word of all"]
-    texts = ["", "", *["twice"] * 2, *["thrice"] * 3, *(f"alone {n}" for n in range(13))]
+    texts = ["", "twice | thrice", "twice", *["thrice"] * 2, *(f"alone {n}" for n in range(15))]
     mixed = [
         Outcome(cell, {"notes": text}) if text != "alone 0" else Outcome(cell, error="ValueError")
         for cell, text in zip(cells, texts, strict=True)
@@ -175,7 +175,7 @@ def test_notes_of_cells_are_told_with_how_many_they_are_of() -> None:
         "1 cell: ValueError",
         "1 cell: alone 1",
         "1 cell: alone 2",
-        "10 cells more have notes: the table of cells holds them",
+        "12 more notes of cells: the table of cells holds them",
     ]
 
 

@@ -6,6 +6,9 @@ from hashlib import sha256
 from orchestrator_core.money import add_all
 from orchestrator_entrypoints.backtests.result import BacktestResult
 
+# Between the notes of a result, where they stand in one text.
+NOTES_BETWEEN = " | "
+
 
 def figures_of(result: BacktestResult) -> Mapping[str, str]:
     """Return a backtest's figures, numbers as text, decimals and floats digit by digit.
@@ -33,7 +36,7 @@ def figures_of(result: BacktestResult) -> Mapping[str, str]:
         "failed_runs": str(summary.failed_runs),
         "mean_leftover": "" if mean is None else f"{mean:.2f}",
         "days_digest": sha256(repr(result.table()).encode()).hexdigest(),
-        "notes": "; ".join(result.notes),
+        "notes": NOTES_BETWEEN.join(result.notes),
     }
 
 

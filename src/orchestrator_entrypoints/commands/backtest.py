@@ -45,6 +45,10 @@ def backtest(arguments: argparse.Namespace, console: Console) -> int:
         console.note(f"note: {note}")
     for path in paths:
         console.line(f"wrote {path}")
+    has_run = [day for day in result.days if day.run_status is not None]
+    if has_run and all(day.has_failed_run for day in has_run):
+        console.error("every run failed: nothing was traded")
+        return ExitCode.FAILED
     return ExitCode.DONE
 
 

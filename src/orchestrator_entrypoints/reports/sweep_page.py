@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from orchestrator_entrypoints.backtests.figures import NOTES_BETWEEN
 from orchestrator_entrypoints.reports.figures import SHOWN
 from orchestrator_entrypoints.reports.heat_map import describe_sweep, draw_sweep
 from orchestrator_entrypoints.reports.page import Page, PageTable
@@ -74,15 +75,19 @@ def sweep_page(
 
 def notes_of(outcomes: Sequence[Outcome]) -> list[str]:
     """Return what the reader should know of how many cells, the most frequent first."""
-    said = (outcome.error or outcome.figures.get("notes") for outcome in outcomes)
-    texts = Counter(text for text in said if text)
+    texts = Counter(
+        text
+        for outcome in outcomes
+        for text in (outcome.error or outcome.figures.get("notes", "")).split(NOTES_BETWEEN)
+        if text
+    )
     told = texts.most_common(MOST_NOTES)
     notes = [
         text if count == len(outcomes) else f"{_counted(count)}: {text}" for text, count in told
     ]
     others = texts.total() - sum(count for _, count in told)
     if others:
-        notes.append(f"{_counted(others)} more have notes: the table of cells holds them")
+        notes.append(f"{others:,} more notes of cells: the table of cells holds them")
     return notes
 
 
