@@ -220,9 +220,15 @@ def test_a_sweep_says_the_same_on_processes_and_on_a_cluster(here: Path, tmp_pat
         assert main(["sweep", *FILES, *GRID, *there]) == ExitCode.DONE
     cells = rows_of(here / "orchestrator-sweep-cells.csv")
     assert cells == rows_of(here / "there-cells.csv")
+    page = (here / "there.html").read_text()
+    _, _, common = page.partition("Common to all cells")
+    assert "<td>cash_buffer</td><td>0</td>" in common
+    assert "<td>max_position_size</td>" not in common
+    lowest = min(float(row["total_return"]) for row in cells)
+    assert f"worst total return</dt><dd>{lowest:.2%}</dd>" in page
     assert len(cells) == 16
     assert len({row["days_digest"] for row in cells}) > 8
-    assert "cap against lot, mean over every" in (here / "there.html").read_text()
+    assert "cap against lot, mean over every" in page
 
 
 def test_a_cell_is_the_backtest_under_its_policy(here: Path) -> None:

@@ -64,10 +64,12 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
     work = BacktestWork(given.read(fills.at), policy, fills)
     compute = _compute(arguments, work)
     outcomes = _outcomes(chosen, compute, outputs.path_of(".jsonl"), work.digest, console)
+    varied = {full_name(axis.name) for axis in chosen.axes}
+    common = {name: word for name, word in work.in_words().items() if name not in varied}
     source = f"{given.description}; {work.inputs.dates[0]} to {work.inputs.dates[-1]}"
     paths = outputs.write(
         {"cells": table_of(outcomes)},
-        lambda: sweep_page(chosen.axes, outcomes, source=source, policy=work.in_words()),
+        lambda: sweep_page(chosen.axes, outcomes, source=source, policy=common),
     )
     return _tell(chosen, outcomes, (*paths, outputs.path_of(".jsonl")), console)
 

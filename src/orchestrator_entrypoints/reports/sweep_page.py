@@ -23,10 +23,13 @@ def best_first(outcomes: Sequence[Outcome]) -> list[Outcome]:
     known = [outcome for outcome in outcomes if outcome.error is None]
 
     def place(outcome: Outcome) -> tuple[bool, float]:
-        figures = outcome.figures
-        return (float(figures["turnover"]) == 0, -float(figures["total_return"]))
+        return (float(outcome.figures["turnover"]) == 0, -_total_return(outcome))
 
     return sorted(known, key=place)
+
+
+def _total_return(outcome: Outcome) -> float:
+    return float(outcome.figures["total_return"])
 
 
 def table_of(outcomes: Sequence[Outcome]) -> Table:
@@ -56,9 +59,10 @@ def sweep_page(
     best = best_first(outcomes)
     figures = [("cells", f"{len(outcomes):,}")]
     if best:
+        worst = min(best, key=_total_return)
         figures += [
             ("best total return", SHOWN[0].text(best[0].figures)),
-            ("worst total return", SHOWN[0].text(best[-1].figures)),
+            ("worst total return", SHOWN[0].text(worst.figures)),
         ]
     return Page(
         title="Sweep",
