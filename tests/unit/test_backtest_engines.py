@@ -49,6 +49,7 @@ delta_rules = st.builds(
     SizingRules,
     mode=st.just(SizingMode.DELTA),
     cash_buffer=st.sampled_from([Decimal(0), Decimal("0.03")]),
+    min_order_notional=st.sampled_from([Decimal(0), Decimal(2_000)]),
     closes_absent=st.booleans(),
     lot_sizes=st.sampled_from([{}, {Symbol("KO"): 7}]),
 )
@@ -57,15 +58,15 @@ absolute_rules = st.builds(
     cash_buffer=st.sampled_from([Decimal(0), Decimal("0.03")]),
     min_order_notional=st.sampled_from([Decimal(0), Decimal(2_000)]),
 )
-absolute_limits = st.builds(
+order_limits = st.builds(
     Limits,
     restricted_symbols=st.sampled_from([frozenset(), frozenset({Symbol("MO")})]),
     allowed_symbols=st.sampled_from([None, frozenset({Symbol("KO"), Symbol("MO")})]),
     max_order_qty=st.sampled_from([None, 100]),
     max_order_notional=st.sampled_from([None, Decimal(9_000)]),
     max_signal_weight=st.sampled_from([Decimal(1), Decimal("0.35")]),
+    max_side_weight=st.sampled_from([Decimal(1), Decimal("0.6")]),
 )
-delta_limits = st.builds(Limits, max_side_weight=st.sampled_from([Decimal(1), Decimal("0.6")]))
 
 
 def policies(
@@ -100,7 +101,7 @@ def both(
 
 
 @settings(max_examples=80, deadline=None)
-@given(signals_of(), closes_of(), policies(delta_rules, delta_limits), models)
+@given(signals_of(), closes_of(), policies(delta_rules, order_limits), models)
 def test_differences_by_arrays_are_those_of_the_workflow(
     signals: Series, closes: Series, policy: BacktestPolicy, model: FillModel
 ) -> None:
@@ -111,7 +112,7 @@ def test_differences_by_arrays_are_those_of_the_workflow(
 
 
 @settings(max_examples=80, deadline=None)
-@given(signals_of(), closes_of(), policies(absolute_rules, absolute_limits), models)
+@given(signals_of(), closes_of(), policies(absolute_rules, order_limits), models)
 def test_whole_targets_by_arrays_are_those_of_the_workflow(
     signals: Series, closes: Series, policy: BacktestPolicy, model: FillModel
 ) -> None:
@@ -129,12 +130,6 @@ FALLS_BACK: dict[str, tuple[dict[str, Any], str]] = {
     "day": ({"limits": Limits(max_day_gross=Decimal(10**9))}, "a limit on a day's orders"),
     "band": ({"limits": Limits(price_band=Decimal(9))}, "reference prices"),
     "reduce": ({"limits": Limits(reduce_only=True)}, "reduce-only"),
-    "least": (
-        {"rules": evolve(DELTA, min_order_notional=Decimal(1))},
-        "in delta mode min_order_notional judges the difference",
-    ),
-    "quantity": ({"limits": Limits(max_order_qty=10**6)}, "in delta mode max_order_qty"),
-    "restricted": ({"limits": Limits(restricted_symbols=frozenset({Symbol("X")}))}, "restricted"),
 }
 
 

@@ -137,7 +137,7 @@ class _Backtest:
         Raises:
             NotColumnar: They would not decide the same, or cannot.
         """
-        reason = why_not_columnar(self.policy, self.model, self.inputs, self.traded)
+        reason = why_not_columnar(self.model, self.inputs, self.traded)
         if reason is not None:
             raise NotColumnar(reason)
         from orchestrator_entrypoints.backtests.columnar_engine import (  # noqa: PLC0415 - numpy

@@ -87,16 +87,25 @@ def decide_cell(
     sizing = size_position(decimal_of(weight), exact_price, policy.sizing, lot=lot)
     if sizing.shares > MAX_SHARES:
         raise NotColumnar(f"{symbol} at {price!r}: more than {MAX_SHARES} shares")
-    why = _hindrance(sizing.signed_shares, exact_price, symbol, policy)
+    why = hindrance(sizing.signed_shares, exact_price, symbol, policy)
     return sizing.signed_shares, CODES.index(why)
 
 
-def _hindrance(
-    shares: int, price: Decimal, symbol: Symbol, policy: PlanningPolicy
+def hindrance(
+    shares: int, price: Decimal, symbol: Symbol, policy: PlanningPolicy, *, closes: bool = False
 ) -> SkipReason | DenialCode | None:
+    """Return why an order for so many shares is not sent, as planning decides it; None: it is.
+
+    Args:
+        shares: Below zero to sell them.
+        price: Account currency per share.
+        symbol: Whose.
+        policy: Rules and limits in force.
+        closes: Whether it closes a position, whatever it is worth.
+    """
     if shares == 0:
         return SkipReason.LESS_THAN_ONE_SHARE
-    if multiply(price, abs(shares)) < policy.sizing.rules.min_order_notional:
+    if not closes and multiply(price, abs(shares)) < policy.sizing.rules.min_order_notional:
         return SkipReason.LESS_THAN_MINIMUM
     facts = OrderFacts(intent_of(symbol, shares), price)
     denial = first_denial(facts, policy.limits)

@@ -17,10 +17,10 @@ from orchestrator_core.differences import difference
 from orchestrator_core.errors import MalformedReply
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.lifecycle import RunStatus
-from orchestrator_core.limits import DenialCode
+from orchestrator_core.limits import DenialCode, Limits
 from orchestrator_core.model import SignalBatch
 from orchestrator_core.money import MAX_MONEY, WIDE, ZERO, multiply
-from orchestrator_core.plans import PlanningPolicy
+from orchestrator_core.plans import PlanningPolicy, SkipReason
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.signals import check_batch
 from orchestrator_core.sizing import SizingMode, SizingPolicy, SizingRules
@@ -29,6 +29,7 @@ from orchestrator_entrypoints.backtests.columnar import ColumnarSizing, size_col
 from orchestrator_entrypoints.backtests.columnar_cells import (
     BatchFault,
     NotColumnar,
+    hindrance,
     intent_of,
     require_columnar,
 )
@@ -38,6 +39,9 @@ from orchestrator_entrypoints.backtests.inputs import Inputs
 from orchestrator_entrypoints.backtests.market import Market
 from orchestrator_entrypoints.backtests.outcomes import RunFigures
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
+
+# Why orders are not sent; None counts those that are.
+Whys = Counter[SkipReason | DenialCode | None]
 
 # Shares of the orders of one symbol, so signed, and what they make of its position beside targets.
 _Orders = list[tuple[Symbol, tuple[int, ...]]]
@@ -51,7 +55,10 @@ class ColumnarEngine:
     model: FillModel
     rules: SizingRules
     account: Account
+    # What targets are sized by, and bounded by; what judges orders that are differences.
     _sized_by: SizingRules = field(init=False)
+    _limited_by: Limits = field(init=False)
+    _judged_by: PlanningPolicy | None = field(init=False)
 
     @classmethod
     def begin(cls, policy: BacktestPolicy, model: FillModel, inputs: Inputs) -> "ColumnarEngine":
@@ -67,7 +74,30 @@ class ColumnarEngine:
 
     @_sized_by.default
     def _as_targets(self) -> SizingRules:
-        return evolve(self.rules, mode=SizingMode.ABSOLUTE, closes_absent=False)
+        least = ZERO if self.is_delta else self.rules.min_order_notional
+        mode = SizingMode.ABSOLUTE
+        return evolve(self.rules, mode=mode, closes_absent=False, min_order_notional=least)
+
+    @_limited_by.default
+    def _of_targets(self) -> Limits:
+        # In delta mode a target is no order: what bounds one looks at the difference.
+        if not self.is_delta:
+            return self.policy.limits
+        return evolve(
+            self.policy.limits,
+            restricted_symbols=frozenset(),
+            allowed_symbols=None,
+            max_order_qty=None,
+            max_order_notional=None,
+        )
+
+    @_judged_by.default
+    def _of_differences(self) -> PlanningPolicy | None:
+        judges = self._limited_by != self.policy.limits or self.rules.min_order_notional
+        if not (self.is_delta and judges):
+            return None
+        sizing = SizingPolicy(self.policy.capital, self.policy.capital, self.rules)
+        return PlanningPolicy(sizing, self.policy.limits)
 
     @property
     def is_delta(self) -> bool:
@@ -84,7 +114,7 @@ class ColumnarEngine:
         codes = Counter(sizing.why(0, column) for column in range(len(batch.signals)))
         if codes[BatchFault.REFUSED]:
             return Decided(RunFigures(RunStatus.FAILED.value, self._refusal(batch, request)))
-        orders = self._orders(batch, sizing)
+        orders, denied = self._orders(batch, sizing, market.closes)
         held = self.account.shares if self.is_delta else {}
         got = {symbol: held.get(symbol, 0) + sum(legs) for symbol, legs in orders}
         allocation = self._allocation(batch, request, market.closes, got)
@@ -94,7 +124,8 @@ class ColumnarEngine:
             for shares in legs
         ]
         self.account.book(fills)
-        denials = {why.value: count for why, count in codes.items() if isinstance(why, DenialCode)}
+        whys = (codes + denied).items()
+        denials = {why.value: count for why, count in whys if isinstance(why, DenialCode)}
         figures = RunFigures(
             run_status=RunStatus.COMPLETED.value,
             orders=len(fills),
@@ -118,7 +149,7 @@ class ColumnarEngine:
         return size_columns(
             np.array([[signal.target_weight for signal in batch.signals]]),
             np.array([[float(closes[each]) if each in closes else nan for each in symbols]]),
-            PlanningPolicy(sizing, self.policy.limits),
+            PlanningPolicy(sizing, self._limited_by),
             symbols=symbols,
         )
 
@@ -130,20 +161,47 @@ class ColumnarEngine:
             return error.cause
         raise AssertionError(f"{batch.as_of_date}: refused by arrays, and not by the core")
 
-    def _orders(self, batch: SignalBatch, sizing: ColumnarSizing) -> _Orders:
-        """Return the orders of each symbol that something is decided on."""
+    def _orders(
+        self, batch: SignalBatch, sizing: ColumnarSizing, closes: Mapping[Symbol, Decimal]
+    ) -> tuple[_Orders, Whys]:
+        """Return the orders of each symbol that something is decided on, and why others are not."""
         symbols = [signal.symbol for signal in batch.signals]
         targets = dict(zip(symbols, sizing.sent[0].tolist(), strict=True))
         if not self.is_delta:
-            return [(each, (shares,) if shares else ()) for each, shares in targets.items()]
+            return [(each, (shares,) if shares else ()) for each, shares in targets.items()], Whys()
         held = self.account.shares
         if self.rules.closes_absent:
             targets |= dict.fromkeys(sorted(held.keys() - targets.keys()), 0)
         lots = self.rules.lot_of
-        return [
+        orders: _Orders = [
             (each, difference(target, held=held.get(each, 0), on_order=0, lot=lots(each)).legs)
             for each, target in targets.items()
         ]
+        return (orders, Whys()) if self._judged_by is None else self._judge(orders, closes)
+
+    def _judge(self, orders: _Orders, closes: Mapping[Symbol, Decimal]) -> tuple[_Orders, Whys]:
+        """Return the orders that are sent, and why the others are not: as planning decides it.
+
+        Where the first leg of a flip is denied, so is the second.
+        """
+        sent: _Orders = []
+        denied = Whys()
+        for symbol, legs in orders:
+            whys = [self._why(symbol, leg, shares, closes) for leg, shares in enumerate(legs)]
+            is_denied = bool(whys) and isinstance(whys[0], DenialCode)
+            if is_denied and not isinstance(whys[-1], SkipReason):
+                whys = [whys[0]] * len(whys)
+            denied.update(whys)
+            gone = tuple(shares for shares, why in zip(legs, whys, strict=True) if why is None)
+            sent.append((symbol, gone))
+        return sent, denied
+
+    def _why(
+        self, symbol: Symbol, leg: int, shares: int, closes: Mapping[Symbol, Decimal]
+    ) -> SkipReason | DenialCode | None:
+        assert self._judged_by is not None  # noqa: S101 - asked only where something judges
+        is_closing = leg == 0 and shares == -self.account.shares.get(symbol, 0)
+        return hindrance(shares, closes[symbol], symbol, self._judged_by, closes=is_closing)
 
     def _allocation(
         self,

@@ -14,7 +14,6 @@ from attrs import define, field, frozen
 from orchestrator_core.driver import run_sync
 from orchestrator_core.model import SignalBatch
 from orchestrator_core.requests import RunRequest
-from orchestrator_core.sizing import SizingMode
 from orchestrator_entrypoints.backtests.account import Account
 from orchestrator_entrypoints.backtests.fills import Fault, Fill, FillModel
 from orchestrator_entrypoints.backtests.given_values import exactly
@@ -110,7 +109,7 @@ class FaithfulEngine:
 
 
 def why_not_columnar(
-    policy: BacktestPolicy, model: FillModel, inputs: Inputs, traded: Mapping[date, SignalBatch]
+    model: FillModel, inputs: Inputs, traded: Mapping[date, SignalBatch]
 ) -> str | None:
     """Say why arrays would not decide as the workflow does, or return None.
 
@@ -124,10 +123,6 @@ def why_not_columnar(
         return "a batch holds no signal"
     if any(signal.contributions for batch in traded.values() for signal in batch.signals):
         return "signals are netted from several strategies"
-    if policy.rules.mode is SizingMode.DELTA:
-        hindrance = next(_of_differences(policy), None)
-        if hindrance is not None:
-            return f"in delta mode {hindrance} judges the difference, not the target"
     if any(
         exactly(float(value)) != exactly(value)
         for closes in inputs.closes.values
@@ -135,15 +130,3 @@ def why_not_columnar(
     ):
         return "a price has more digits than a float holds"
     return None
-
-
-def _of_differences(policy: BacktestPolicy) -> Iterator[str]:
-    limits = policy.limits
-    bounds = {
-        "restricted_symbols": limits.restricted_symbols or None,
-        "allowed_symbols": limits.allowed_symbols,
-        "max_order_qty": limits.max_order_qty,
-        "max_order_notional": limits.max_order_notional,
-        "min_order_notional": policy.rules.min_order_notional or None,
-    }
-    return (name for name, bound in bounds.items() if bound is not None)
