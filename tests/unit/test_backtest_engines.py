@@ -121,6 +121,40 @@ def test_whole_targets_by_arrays_are_those_of_the_workflow(
     assert arrays.table() == workflow.table()
 
 
+@pytest.mark.parametrize(
+    ("changes", "weights", "denials"),
+    [
+        # A position that two orders made cannot be turned by one: neither leg goes.
+        (
+            {"limits": Limits(max_order_qty=100)},
+            [0.09, 0.18, -0.05],
+            [{}, {}, {"MAX_ORDER_QTY": 2}],
+        ),
+        # The first leg goes, the second would be too large.
+        ({"limits": Limits(max_order_qty=100)}, [0.09, -0.15, 0.0], [{}, {"MAX_ORDER_QTY": 1}, {}]),
+        # What closes a position goes whatever it is worth; what is too small to open does not.
+        ({"rules": evolve(DELTA, min_order_notional=Decimal(7_000))}, [0.08, 0.0, 0.05], [{}] * 3),
+        (
+            {"rules": evolve(DELTA, min_order_notional=Decimal(7_000))},
+            [0.08, 0.02, -0.05],
+            [{}] * 3,
+        ),
+    ],
+)
+def test_orders_that_are_differences_are_judged_as_the_workflow_judges_them(
+    changes: dict[str, Any], weights: list[float], denials: list[dict[str, int]]
+) -> None:
+    signals = {day: {"KO": weight} for day, weight in zip(DAYS, weights, strict=False)}
+    # Prices fall, so that what was bought is worth less than an order must be.
+    closes = {
+        day: {"KO": price} for day, price in zip(DAYS, [100, 100, 80, 80, 80, 80], strict=True)
+    }
+    policy = evolve(THIN, compounds=False, **changes)
+    arrays, workflow = both(signals, closes, policy, FillModel())
+    assert arrays.days == workflow.days
+    assert [dict(day.denials) for day in arrays.days[:3]] == denials
+
+
 SIGNALS: Series = {day: {"KO": 0.1, "MO": -0.2} for day in DAYS[:-1]}
 CLOSES: Series = {day: {"KO": 60.5, "MO": 40} for day in DAYS}
 
