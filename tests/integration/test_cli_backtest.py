@@ -200,7 +200,7 @@ def test_arguments_that_cannot_be_used_are_told(
         (["--grid", "cap=1,2", "--seed", "3"], "--seed goes with --sample"),
         (["--grid", "cap=1", "--sample", "0"], "--sample: expected at least 1"),
         (["--grid", "cap=1", "--processes", "0"], "--processes: expected at least 1"),
-        (["--grid", "cap=1", "--scheduler", "nonsense"], "--scheduler: "),
+        (["--grid", "cap=1", "--scheduler", "nonsense"], "--scheduler: missing port number in"),
     ],
 )
 def test_grids_that_cannot_be_gone_over_are_told(

@@ -49,7 +49,15 @@ def values_of(table: Table) -> list[tuple[date, str, Decimal]]:
     ]
 
 
-@pytest.mark.parametrize("content", [LONG, WIDE, "\ufeff" + WIDE.replace("\n", "\r\n")])
+@pytest.mark.parametrize(
+    "content",
+    [
+        LONG,
+        WIDE,
+        WIDE.removeprefix("Date"),  # a data frame's index without a name
+        "\ufeff" + WIDE.replace("\n", "\r\n"),
+    ],
+)
 def test_rows_of_values_and_rows_of_days_say_the_same(tmp_path: Path, content: str) -> None:
     file = read_series(written(tmp_path, content), CLOSE_COLUMNS, OPEN_COLUMNS)
     assert values_of(read_table(PRICES, file.cells)) == READ
@@ -87,12 +95,13 @@ def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
         ("date,KO\n2024-01-02,0.1,0.2\n", "row 2: expected 2 columns, got 3"),
         ('date,KO\n2024-01-02,"0.1\n', "no CSV: unexpected end of data"),
         # What is in the cells is judged as it is of any other form.
-        ("date,K O\n2024-01-02,1\n", "row 2, symbol: 'K O' is no symbol"),
+        ("date,K O\n2024-01-02,1\n", "row 2, K O: 'K O' is no symbol"),
         ("date,KO\n", "value: expected at least one value"),
         ("date,KO\n2024-01-02,0.1\n02.01.2024,1\n", "row 3, date: expected a day such as"),
         ("date,KO\n2024-01-02 15:30,0.1\n", "row 2, date: expected a day such as"),
         ("date,KO,MMM\n2024-01-02,0.1,n/a\n", "row 2, MMM: expected a finite number"),
         ("date,KO\n2024-01-02,nan\n", "row 2, KO: expected a finite number, got 'nan'"),
+        ("date,KO\n2024-01-02,1\n2024-01-02,1\n", "row 3, date: 2024-01-02 is given twice"),
         ("date,symbol,weight\n2024-01-02,KO,\n", "row 2, weight: KO: expected a finite number"),
         ("date,symbol,weight\n2024-01-02,*,1\n", "row 2, symbol: '*' is no symbol"),
         ("date,symbol,weight\n2024-01-02,,1\n", "row 2, symbol: '' is no symbol"),

@@ -186,6 +186,8 @@ def test_a_refused_batch_is_a_failed_run_with_its_reason() -> None:
     assert run.code == "signals_malformed"
     assert run.failure is not None
     assert "KO weighs 1.5" in run.failure
+    with pytest.raises(LookupError, match=r"made no plan: KO weighs 1\.5"):
+        result.explain(day(0), "KO")
     assert run.record is None
     assert result.summary().failed_runs == 1
     assert result.table()[0]["failure"] == run.failure
@@ -256,7 +258,23 @@ def test_a_lot_of_all_symbols_gives_way_to_one_of_its_own() -> None:
 def test_a_lot_of_what_has_no_prices_is_told_of() -> None:
     policy = evolve(FIXED, rules=SizingRules(lot_sizes={Symbol("XOM"): 5, Symbol("KO"): 5}))
     result = backtest({day(0): {"KO": 0.1}}, series(KO=[100] * 2), policy=policy)
-    assert result.notes == ("a lot is given of what has no prices: XOM",)
+    assert result.notes == ("the policy names what has no prices: XOM",)
+    policy = evolve(FIXED, limits=Limits(restricted_symbols=frozenset({Symbol("MO")})))
+    result = backtest({day(0): {"KO": 0.1}}, series(KO=[100] * 2), policy=policy)
+    assert result.notes == ("the policy names what has no prices: MO",)
+
+
+def test_a_backtest_in_which_nothing_could_be_ordered_says_so() -> None:
+    policy = evolve(FIXED, max_position_size=Decimal(1))
+    result = backtest({day(0): {"KO": 0.1}}, series(KO=[100] * 2), policy=policy)
+    [note] = result.notes
+    assert note.startswith("no run made an order")
+    assert backtest({day(0): {"KO": 0.1}}, series(KO=[100] * 2), policy=FIXED).notes == ()
+
+
+def test_what_is_no_policy_is_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="policy: expected a BacktestPolicy, got dict"):
+        backtest({day(0): {"KO": 0.1}}, series(KO=[100] * 2), policy={"lot": 1})  # type: ignore[arg-type]
 
 
 def test_a_cap_bounds_each_position() -> None:

@@ -139,6 +139,8 @@ D0, D1 = DAYS
         (["KO"], "row", 0, "expected (date, symbol, value)"),
         ({D0: 5}, "row", 0, "expected symbols and values, got '5'"),
         (Matrix(DAYS, ["KO"], [[1.0]]), "value", None, "expected 2 rows of 1 values"),
+        ({D0: {"K O": 1}}, "K O", 0, "'K O' is no symbol"),
+        (LikePolars({"date": [D0, D0], "KO": [1, 2]}), "date", 1, "2024-01-02 is given twice"),
         ({D0: {"KO": "x"}}, "KO", 0, "expected a finite number, got 'x'"),
         (LikePolars({**LONG, "weight": [1, "x", 2]}), "weight", 1, "MO: expected a finite"),
         (LikePolars({"KO": [1]}), "date", None, "expected a column date"),
@@ -163,6 +165,14 @@ def test_dates_of_pandas_that_are_none_and_columns_given_twice_are_named() -> No
         read_table("prices", [(D0, "KO", 1), (pandas.NaT, "KO", 1)])
     with pytest.raises(BacktestDataError, match="row 1, date: expected a day"):
         read_table("prices", pandas.DataFrame({"date": [D0, pandas.NaT], "KO": [1.0, 1.0]}))
+    multiple = pandas.DataFrame(
+        {"close": [1.0]},
+        index=pandas.MultiIndex.from_tuples([(D0, "KO")], names=["date", "symbol"]),
+    )
+    with pytest.raises(BacktestDataError, match=r"reset_index\(\)"):
+        read_table("prices", multiple)
+    periods = pandas.DataFrame({"KO": [1.0]}, index=pandas.PeriodIndex([D0], freq="D"))
+    assert read_table("prices", periods).dates == (D0,)
     wide = pandas.DataFrame([[60.5, 40.0]], columns=["KO", "KO"], index=[D0])
     with pytest.raises(BacktestDataError, match="expected each column once, got 'KO' twice"):
         read_table("prices", wide)
@@ -214,7 +224,7 @@ CLOSES = {day: {"KO": 60, "MO": 40} for day in (*DAYS, date(2024, 1, 5))}
             Matrix([D0, D1, date(2024, 1, 4)], ["KO"], [[1.0], [nan], [1.0]]),
             None,
             "prices",
-            "prices, row 1, date: gap: KO has earlier prices and none on 2024-01-03",
+            "prices, row 1, KO: gap: KO has earlier prices and none on 2024-01-03",
         ),
     ],
 )

@@ -107,6 +107,9 @@ def test_orders_that_fill_in_part_or_never_stood_there_are_counted_by_themselves
     )
     counts = [(d.filled, d.partial, d.rejected, d.not_placed) for d in (rejected, partial, crash)]
     assert counts == [(0, 0, 2, 0), (0, 2, 0, 0), (1, 0, 0, 1)]
+    # One that the gateway took counts as filled in part, should nothing of it fill.
+    unfilled = with_fault(FaultKind.PARTIAL, partial_fraction=0).days[0]
+    assert (unfilled.orders, unfilled.filled, unfilled.partial) == (2, 0, 2)
 
 
 def test_a_fault_of_a_symbol_that_has_no_order_is_told_of() -> None:
@@ -130,6 +133,7 @@ def test_a_kill_switch_lets_no_run_begin_and_trading_goes_on_after_it() -> None:
     assert result.runs[0].failure is not None
     assert "a fault of this day" in result.runs[0].failure
     assert result.days[0].failure == result.runs[0].failure
+    assert result.notes == ("1 run halted: a fault of this day",)
     assert [run.status for run in result.runs] == ["halted", "completed", "completed"]
     assert held(result) == [{}, {}, TARGET, TARGET]
 

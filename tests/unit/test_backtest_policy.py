@@ -64,6 +64,13 @@ def test_a_fill_model_is_valid_from_birth(field: str, value: object) -> None:
         FillModel(**{field: value})  # type: ignore[arg-type]
 
 
+def test_a_seed_and_faults_are_of_their_kinds() -> None:
+    with pytest.raises(TypeError, match="seed"):
+        FillModel(seed="a")
+    with pytest.raises(TypeError, match="faults"):
+        FillModel(faults=[(DAY, "crash")])  # type: ignore[list-item]
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

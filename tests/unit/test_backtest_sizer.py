@@ -66,10 +66,12 @@ def test_what_no_run_would_take_is_refused() -> None:
         decide({"KO": 2}, {"KO": 60}, day=MONDAY)
     with pytest.raises(InvalidRequest, match="is no symbol"):
         decide({"K O": 0.1}, {"KO": 60}, day=MONDAY)
-    with pytest.raises(ValueError, match="above zero"):
+    with pytest.raises(ValueError, match="KO: expected a price above zero"):
         decide({"KO": 0.1}, {"KO": 0}, day=MONDAY)
     with pytest.raises(ValueError, match="KO: expected a finite number, got 'x'"):
         decide({"KO": "x"}, {"KO": 1}, day=MONDAY)  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match=r"KO: expected whole shares, got '1\.5'"):
+        decide({"KO": 0.1}, {"KO": 1}, day=MONDAY, held={"KO": 1.5})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="capital: expected a finite number"):
         decide({"KO": 0.1}, {"KO": 1}, day=MONDAY, capital="much")
     with pytest.raises(ValueError, match="expected a day such as"):
@@ -82,7 +84,7 @@ def test_numbers_and_dates_of_numpy_and_pandas_are_taken() -> None:
         {"KO": np.float64(0.1)},
         {"KO": np.int64(60), "MO": np.float64(50.5)},
         day=pandas.Timestamp("2024-01-08"),
-        held={"KO": np.int64(100), "MO": np.int64(-7)},
+        held={"KO": np.int64(100), "MO": np.float64(-7)},
         policy=BacktestPolicy(lot=np.int64(1), capital=np.float64(100_000)),
     )
     assert orders(plan) == [("KO", 66), ("MO", 7)]

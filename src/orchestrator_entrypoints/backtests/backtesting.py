@@ -69,6 +69,9 @@ def backtest(
     ['100000', '100000', '107200']
     """
     policy, fills = policy or BacktestPolicy(), fills or FillModel()
+    for name, given, kind in (("policy", policy, BacktestPolicy), ("fills", fills, FillModel)):
+        if not isinstance(given, kind):
+            raise TypeError(f"{name}: expected a {kind.__name__}, got {type(given).__name__}")
     inputs = read_inputs(signals, prices, opens, fills.at)
     return backtest_inputs(inputs, policy=policy, fills=fills, progress=progress)
 
@@ -201,9 +204,14 @@ class _Backtest:
             yield f"the signals of {last} have no later price to trade at: no run"
         if self.policy.compounds and any(map(_is_ruined, days)):
             yield "where the account is worth nothing at a close, there is no run"
-        unknown = sorted(self.policy.rules.lot_sizes.keys() - self.inputs.symbols)
+        limits, lots = self.policy.limits, self.policy.rules.lot_sizes
+        named = limits.restricted_symbols | (limits.allowed_symbols or frozenset()) | lots.keys()
+        unknown = sorted(named - self.inputs.symbols)
         if unknown:
-            yield f"a lot is given of what has no prices: {', '.join(unknown[:MOST_REASONS])}"
+            yield f"the policy names what has no prices: {', '.join(unknown[:MOST_REASONS])}"
+        made = [day for day in days if day.run_status is not None]
+        if made and not any(day.orders or day.denials or day.has_failed_run for day in made):
+            yield "no run made an order: each target is less than a share, a lot or the least order"
 
 
 def _is_ruined(day: Day) -> bool:
@@ -213,11 +221,14 @@ def _is_ruined(day: Day) -> bool:
 def _failures(days: Sequence[Day]) -> Iterator[str]:
     """Say why runs failed or were not begun, the most frequent reasons first."""
     reasons = Counter(
-        day.failure or "no order of it was taken" for day in days if day.has_failed_run
+        (day.run_status, day.failure or "no order of it was taken")
+        for day in days
+        if day.has_failed_run
     )
     told = reasons.most_common(MOST_REASONS)
-    for reason, count in told:
-        yield f"{count:,} {'run' if count == 1 else 'runs'} failed: {reason}"
+    for (status, reason), count in told:
+        runs = "1 run" if count == 1 else f"{count:,} runs"
+        yield f"{runs} {status}: {reason}"
     others = reasons.total() - sum(count for _, count in told)
     if others:
         yield f"{others:,} more runs failed: the rows of their days say why"

@@ -13,11 +13,12 @@ from typing import Any, TypeVar, cast
 
 from attrs import Attribute, field, frozen
 from attrs.converters import optional
+from attrs.validators import deep_iterable, instance_of
 
 from orchestrator_core.identifiers import Symbol, parse_symbol
 from orchestrator_core.model import OrderIntent
 from orchestrator_core.money import EXACT, ZERO, add_all, has_few_digits, multiply
-from orchestrator_entrypoints.backtests.given_values import day_of, exactly, number_of
+from orchestrator_entrypoints.backtests.given_values import day_of, exactly, number_of, whole_of
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -153,8 +154,10 @@ class FillModel:
     partial_fraction: Decimal = field(
         default=Decimal("0.5"), converter=_number, validator=_require_fraction
     )
-    seed: int = 0
-    faults: tuple[Fault, ...] = field(default=(), converter=_as_tuple)
+    seed: int = field(default=0, converter=whole_of, validator=instance_of(int))
+    faults: tuple[Fault, ...] = field(
+        default=(), converter=_as_tuple, validator=deep_iterable(instance_of(Fault))
+    )
 
     def faults_on(self, day: date) -> tuple[Fault, ...]:
         """Return what goes wrong with the orders decided on a date."""

@@ -136,6 +136,8 @@ def _of_matrix(matrix: Matrix) -> Iterator[Given]:
 
 
 def _of_frame(frame: Any, names: Sequence[Any]) -> Iterator[Given]:
+    if getattr(getattr(frame, "index", None), "nlevels", 1) > 1:
+        raise FormError(ROW, "expected an index of dates alone: call reset_index() first")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise FormError(ROW, f"expected each column once, got {twice[0]!r} twice")

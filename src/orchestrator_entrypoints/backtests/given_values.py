@@ -21,6 +21,9 @@ def day_of(value: Any) -> date:
     # A numpy date knows itself as a Python one.
     if hasattr(day, "astype"):
         day = day.astype("datetime64[us]").item()
+    # One of pandas' periods begins with its day.
+    if hasattr(day, "to_timestamp"):
+        day = day.to_timestamp()
     if isinstance(day, str):
         try:
             day = datetime.fromisoformat(day.strip())
@@ -60,6 +63,18 @@ def number_of(value: Any) -> Number:
 def whole_of(value: Any) -> Any:
     """Return numpy's integer as Python's, and anything else as it is."""
     return _bare(value)
+
+
+def shares_of(value: Any) -> int:
+    """Return whole shares; a float that is whole is taken.
+
+    Raises:
+        ValueError: They are none.
+    """
+    number = number_of(value)
+    if number != int(number):
+        raise ValueError(f"expected whole shares, got {_shown(value)}")
+    return int(number)
 
 
 def exactly(value: Number) -> Decimal:

@@ -74,6 +74,8 @@ class KeptRun:
         Raises:
             LookupError: There was no plan, or it does not hold the symbol.
         """
+        if self._packed is None:
+            raise LookupError(f"the run of {self.as_of_date} made no plan: {self.failure}")
         for (explained, explained_leg), steps in self.explained().items():
             if (explained, explained_leg) == (symbol, leg):
                 return steps

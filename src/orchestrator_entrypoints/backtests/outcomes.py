@@ -49,7 +49,9 @@ def run_figures_of(staged: Staged) -> RunFigures:
         failure=failure,
         orders=sum(decision.is_to_be_sent for decision in plan.decisions),
         filled=sum(order.standing.filled for order in stored),
-        partial=sum(fill.qty > 0 and not fill.is_whole for fill in staged.fills),
+        partial=sum(
+            order.state is OrderState.ACCEPTED and not order.standing.filled for order in stored
+        ),
         rejected=sum(order.state is OrderState.REJECTED for order in stored),
         not_placed=sum(order.state is OrderState.NOT_PLACED for order in stored),
         denials=_denials_of(plan),

@@ -47,7 +47,7 @@ class Day:
         drawdown: How far equity is below its highest so far, a fraction of that.
         orders: Orders that the run of this date's signals was to send.
         filled: Those of them that filled wholly, at the next price.
-        partial: Those that filled in part.
+        partial: Those that the gateway took, and that filled in part or not at all.
         rejected: Those that the gateway refused.
         not_placed: Those that never stood there: not sent, or lost on their way.
         denials: Orders that controls denied, by code.

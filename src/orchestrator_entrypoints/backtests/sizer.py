@@ -4,10 +4,10 @@ Another library's backtest, a spreadsheet or a notebook asks here what the servi
 these weights at these prices, beside what is held; whatever it does with the answer is its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve
 
@@ -25,11 +25,13 @@ from orchestrator_entrypoints.backtests.given_values import (
     day_of,
     exactly,
     number_of,
-    whole_of,
+    shares_of,
 )
 from orchestrator_entrypoints.backtests.inputs import asked_for, batch_of
 from orchestrator_entrypoints.backtests.market import DECISION_TIME
 from orchestrator_entrypoints.backtests.policy import ENVIRONMENT, BacktestPolicy
+
+Read = TypeVar("Read")
 
 
 def decide(
@@ -65,20 +67,27 @@ def decide(
     if capital is not None:
         policy = evolve(policy, capital=capital)
     as_of_date = day_of(day)
-    batch = batch_of(as_of_date, _by_symbol(weights))
-    shares = {parse_symbol(symbol): whole_of(qty) for symbol, qty in (held or {}).items() if qty}
+    batch = batch_of(as_of_date, _by_symbol(weights, number_of))
+    shares = {symbol: qty for symbol, qty in _by_symbol(held or {}, shares_of).items() if qty}
     request = policy.request(asked_for(batch, shares), as_of_date, policy.capital)
     check_batch(batch, request, policy.limits)
-    snapshot = _snapshot_of(batch, request, _by_symbol(prices), shares, policy)
+    snapshot = _snapshot_of(batch, request, _by_symbol(prices, _price_of), shares, policy)
     return plan_orders(snapshot, snapshot.policy)
 
 
-def _by_symbol(values: Mapping[str, Any]) -> dict[Symbol, Number]:
+def _price_of(value: Any) -> Number:
+    price = number_of(value)
+    if not price > 0:
+        raise ValueError(f"expected a price above zero, got {price}")
+    return price
+
+
+def _by_symbol(values: Mapping[str, Any], read: Callable[[Any], Read]) -> dict[Symbol, Read]:
     numbers = {}
     for name, value in values.items():
         symbol = parse_symbol(name)
         try:
-            numbers[symbol] = number_of(value)
+            numbers[symbol] = read(value)
         except ValueError as problem:
             raise ValueError(f"{symbol}: {problem}") from None
     return numbers

@@ -55,12 +55,14 @@ class Table:
         dates: Ascending.
         values: One mapping a date; an empty one only where prices have a gap.
         first_rows: Where in what was given each date begins.
+        is_wide: Whether a symbol is a column.
     """
 
     name: str
     dates: tuple[date, ...]
     values: tuple[Mapping[Symbol, Number], ...]
     first_rows: tuple[int, ...]
+    is_wide: bool = False
 
     @property
     def symbols(self) -> frozenset[Symbol]:
@@ -103,7 +105,13 @@ def read_table(name: str, given: Any, check: Check = lambda _day, _symbol, _valu
         raise BacktestDataError(name, error.field, error.row, error.problem) from None
     if not reading.dates:
         raise BacktestDataError(name, VALUE, None, "expected at least one value")
-    return Table(name, tuple(reading.dates), tuple(reading.values), tuple(reading.first_rows))
+    return Table(
+        name,
+        tuple(reading.dates),
+        tuple(reading.values),
+        tuple(reading.first_rows),
+        reading.is_wide,
+    )
 
 
 @define
@@ -115,6 +123,7 @@ class _Reading:
     dates: list[date] = field(factory=list, init=False)
     values: list[dict[Symbol, Number]] = field(factory=list, init=False)
     first_rows: list[int] = field(factory=list, init=False)
+    is_wide: bool = field(default=False, init=False)
     _symbols: dict[str, Symbol] = field(factory=dict, init=False)
     _day: Any = field(default=None, init=False)
 
@@ -130,10 +139,13 @@ class _Reading:
                 self._go_to(cell)
             return
         if not self.dates or cell.day is not self._day:
+            self.is_wide = cell.column is cell.symbol
             self._go_to(cell)
         day, values = self.dates[-1], self.values[-1]
         symbol = self._symbol(cell)
         if symbol in values:
+            if self.is_wide:
+                raise self._wrong(cell, DATE, f"{day} is given twice")
             raise self._wrong(cell, SYMBOL, f"{symbol} is given twice on {day}")
         value = self._number(cell)
         objection = self.check(day, symbol, value)
@@ -174,6 +186,8 @@ class _Reading:
             raise self._wrong(cell, str(cell.column), f"{whose}{error}") from None
 
     def _wrong(self, cell: Given, field_: str, problem: str) -> BacktestDataError:
+        if field_ == SYMBOL and self.is_wide and isinstance(cell, Cell):
+            field_ = str(cell.column)
         return BacktestDataError(self.name, field_, cell.row, problem)
 
 
@@ -190,7 +204,7 @@ def read_prices(name: str, given: Any) -> Table:
         missing = sorted(known - values.keys())
         if missing:
             problem = f"gap: {missing[0]} has earlier prices and none on {day}"
-            raise BacktestDataError(name, DATE, row, problem)
+            raise BacktestDataError(name, missing[0] if table.is_wide else DATE, row, problem)
     return table
 
 

@@ -6,7 +6,7 @@ cells is for `backtests.tables` to judge.
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -28,7 +28,7 @@ class SeriesFile:
     """What a file holds.
 
     Attributes:
-        cells: In the file's order, their rows counted as there, the header being 1.
+        cells: In the file's order, their rows counted from 1; of CSV that is the header.
         others: Of a second column of values, such as opens; None where there is none.
     """
 
@@ -49,31 +49,19 @@ def read_series(path: Path, names: Sequence[str], others: Sequence[str] = ()) ->
         CommandFailure: The file cannot be read, or has no such columns; names it, and the row.
         MissingExtra: Parquet cannot be read.
     """
-    try:
-        rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
-        header = [str(name).strip() for name in next(rows, ())]
-        body = [each for each in enumerate(rows, start=2) if any(map(_is_there, each[1]))]
-    except OSError as error:
-        raise CommandFailure(describe_os_error(error), ExitCode.USAGE) from None
-    if not header:
-        raise CommandFailure(f"{path}: is empty", ExitCode.USAGE)
-    places = {name.lower(): place for place, name in enumerate(header)}
-    if len(places) < len(header):
-        twice = next(name for place, name in enumerate(header) if places[name.lower()] != place)
-        raise _failure(path, 1, f"the column {twice} is there twice")
-    if DATE not in places:
-        raise _failure(path, 1, f"expected a column date, got {', '.join(header)[:80]}")
+    header, body = _read(path)
+    places = _places(path, header)
     for number, row in body:
         if len(row) != len(header):
             raise _failure(path, number, f"expected {len(header)} columns, got {len(row)}")
     valued = [name for name in (*names, *others) if name in places]
     if SYMBOL not in places and valued:
-        raise _failure(path, 1, f"expected a column symbol beside {valued[0]}")
+        raise _failure(path, None, f"expected a column symbol beside {valued[0]}")
     if SYMBOL not in places:
         return SeriesFile(path, tuple(_by_day(path, header, places[DATE], body)))
     found = next((name for name in names if name in places), None)
     if found is None:
-        raise _failure(path, 1, f"expected a column {' or '.join(names)}")
+        raise _failure(path, None, f"expected a column {' or '.join(names)}")
     second = next((name for name in others if name in places), None)
     return SeriesFile(
         path,
@@ -83,7 +71,35 @@ def read_series(path: Path, names: Sequence[str], others: Sequence[str] = ()) ->
 
 
 Row = Sequence[object]
-Body = Iterable[tuple[int, Row]]
+Body = Sequence[tuple[int, Row]]
+
+
+def _read(path: Path) -> tuple[list[str], Body]:
+    """Return the names of the columns, and the rows that hold something, with their numbers."""
+    is_parquet = path.suffix == ".parquet"
+    rows = _parquet_rows(path) if is_parquet else _csv_rows(path)
+    first = 1 if is_parquet else 2
+    try:
+        header = [str(name).strip() for name in next(rows, ())]
+        body = [each for each in enumerate(rows, start=first) if any(map(_is_there, each[1]))]
+    except OSError as error:
+        raise CommandFailure(describe_os_error(error), ExitCode.USAGE) from None
+    if not header:
+        raise CommandFailure(f"{path}: is empty", ExitCode.USAGE)
+    return header, body
+
+
+def _places(path: Path, header: list[str]) -> dict[str, int]:
+    """Return where each column stands, by its name in lower case."""
+    if not header[0] and DATE not in map(str.lower, header):
+        header[0] = DATE  # the index of a data frame, which has no name
+    places = {name.lower(): place for place, name in enumerate(header)}
+    if len(places) < len(header):
+        twice = next(name for place, name in enumerate(header) if places[name.lower()] != place)
+        raise _failure(path, None, f"the column {twice} is there twice")
+    if DATE not in places:
+        raise _failure(path, None, f"expected a column date, got {', '.join(header)[:80]}")
+    return places
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
@@ -120,7 +136,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
 def _by_day(path: Path, header: Sequence[str], dated: int, body: Body) -> Iterator[Given]:
     symbols = [(place, name) for place, name in enumerate(header) if place != dated]
     if not symbols:
-        raise _failure(path, 1, "expected a column symbol, or one column a symbol")
+        raise _failure(path, None, "expected a column symbol, or one column a symbol")
     for number, row in body:
         there = [(place, name) for place, name in symbols if _is_there(row[place])]
         if not there:
@@ -141,6 +157,6 @@ def _is_there(value: object) -> bool:
     return value is not None and value != "" and value == value  # noqa: PLR0124 - nan is not
 
 
-def _failure(path: Path, row: int, problem: str) -> CommandFailure:
-    where = "header" if row == 1 else f"row {row}"
+def _failure(path: Path, row: int | None, problem: str) -> CommandFailure:
+    where = "header" if row is None else f"row {row}"
     return CommandFailure(f"{path}: {where}: {problem}", ExitCode.USAGE)

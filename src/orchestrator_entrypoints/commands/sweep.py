@@ -141,6 +141,8 @@ def _outcomes(
                 return compute_cells(chosen.cells, compute, journal, progress=advance)
     except JournalError as problem:
         raise CommandFailure(str(problem), ExitCode.USAGE) from None
+    except ValueError as problem:
+        raise CommandFailure(f"--scheduler: {problem}", ExitCode.USAGE) from None
     except ClusterUnavailable as problem:
         raise CommandFailure(f"--scheduler: {problem}", ExitCode.UNAVAILABLE) from None
 

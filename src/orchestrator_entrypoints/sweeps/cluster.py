@@ -13,10 +13,13 @@ from uuid import uuid4
 from attrs import frozen
 from distributed import Client, Future, KilledWorker, Worker, WorkerPlugin, get_worker
 from distributed.comm.addressing import get_address_host_port
+from distributed.comm.core import CommClosedError
 
 from orchestrator_entrypoints.sweeps.cells import Cell, Outcome, Work, evaluate, lost_outcome
 from orchestrator_entrypoints.sweeps.code import code_digest
 from orchestrator_entrypoints.sweeps.sweeping import ClusterUnavailable
+
+LOST = "the scheduler was lost"
 
 # How often a cluster that says nothing is looked at.
 LOOK_SECONDS = 1.0
@@ -70,6 +73,7 @@ def run_on_cluster(
 
     Raises:
         ClusterUnavailable: It did not answer, or could not take the work.
+        ValueError: The address is of another form.
     """
     plugin = WorkPlugin(work)
     with _connected(scheduler, connect_seconds) as client:
@@ -82,9 +86,9 @@ def run_on_cluster(
 
 
 def _connected(scheduler: str, seconds: float) -> Client:
+    # A client that was given an address of another form hangs as it is closed.
+    get_address_host_port(scheduler)
     try:
-        # A client that was given none that can be used hangs as it is closed.
-        get_address_host_port(scheduler)
         return Client(  # type: ignore[no-untyped-call]
             scheduler, timeout=seconds, set_as_default=False
         )
@@ -132,6 +136,8 @@ def _outcome_of(client: Client, future: "Future[Outcome]", cell: Cell) -> Outcom
             continue  # the worker that held it may have died: it is computed again
         except KilledWorker:
             return lost_outcome(cell, "as many workers died over it as the cluster allows")
+        except CommClosedError:
+            raise ClusterUnavailable(LOST) from None
         except (Exception, CancelledError) as error:
             raise ClusterUnavailable(f"the cluster gave a cell up: {error}") from error
 
@@ -139,4 +145,4 @@ def _outcome_of(client: Client, future: "Future[Outcome]", cell: Cell) -> Outcom
 def _require_running(client: Client) -> None:
     # Dask waits for a scheduler that is gone, and for good if it comes back knowing nothing.
     if client.status != "running":
-        raise ClusterUnavailable("the scheduler was lost")
+        raise ClusterUnavailable(LOST)
