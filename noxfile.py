@@ -85,7 +85,10 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=False)
 def wheel(session: nox.Session) -> None:
-    """Build the wheel, install it into an empty environment, and run the demo from there."""
+    """Build the wheel, install it into an empty environment, and run demo and backtest there.
+
+    Without plotly: a backtest leaves its tables, and says that there is no page.
+    """
     directory = Path(session.create_tmp())
     session.install("build")
     session.run("python", "-m", "build", "-q", "--wheel", "--outdir", str(directory))
@@ -93,3 +96,6 @@ def wheel(session: nox.Session) -> None:
     session.install(f"{built}[service,fast]")
     session.chdir(directory)
     session.run("orchestrator", "demo", "--directory", str(directory / "demo"))
+    session.run("orchestrator", "backtest", "--out", "backtest")
+    left = sorted(path.name for path in Path("backtest").iterdir())
+    assert left == ["orchestrator-backtest-days.csv", "orchestrator-backtest-orders.csv"], left
