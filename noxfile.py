@@ -98,4 +98,5 @@ def wheel(session: nox.Session) -> None:
     session.run("orchestrator", "demo", "--directory", str(directory / "demo"))
     session.run("orchestrator", "backtest", "--out", "backtest")
     left = sorted(path.name for path in Path("backtest").iterdir())
-    assert left == ["orchestrator-backtest-days.csv", "orchestrator-backtest-orders.csv"], left
+    if left != ["orchestrator-backtest-days.csv", "orchestrator-backtest-orders.csv"]:
+        session.error(f"a backtest without plotly left {left}")

@@ -151,6 +151,7 @@ def test_a_recorded_period_is_decided_under_other_policies(
     assert (as_recorded.name, as_recorded.changed) == (AS_RECORDED, 0)
     assert [run.as_of_date for run in half.runs] == days
     assert half.changed > 0
+    assert half.runs[0].after is not None
     assert half.runs[0].after.investable == Decimal(50_000)
     assert as_recorded.result is not None
     assert half.result is not None

@@ -114,6 +114,20 @@ def test_in_absolute_mode_orders_come_on_top_of_what_is_held() -> None:
     assert held(result) == [{}, {"KO": 100}, {"KO": 200}]
 
 
+def test_in_absolute_mode_a_note_says_what_becomes_of_orders() -> None:
+    policy = evolve(FIXED, rules=SizingRules())
+    [note] = backtest({day(0): {"KO": 0.1}}, series(KO=[100] * 2), policy=policy).notes
+    assert note == "in absolute mode each date's orders come on top of what is held"
+
+
+def test_rows_that_name_nothing_make_no_run_and_are_told_of() -> None:
+    signals = {day(0): {"KO": 0.1}, day(1): {}, day(2): {"KO": None}, day(3): {"KO": 0.0}}
+    result = backtest(signals, series(KO=[100] * 5), policy=FIXED)
+    assert [each.run_status is None for each in result.days] == [False, True, True, False, True]
+    assert held(result)[3:] == [{"KO": 100}, {}]
+    assert result.notes == ("2 rows of signals name nothing: no run, and nothing is closed",)
+
+
 def test_weights_stand_for_the_equity_of_the_day_where_it_compounds() -> None:
     signals = {day(0): {"KO": 1.0}, day(1): {"KO": 1.0}}
     prices = series(KO=[100, 100, 110, 110])
@@ -202,7 +216,7 @@ def test_the_most_frequent_reasons_of_failed_runs_are_told() -> None:
         "3 runs failed: KO weighs 2.0, the limit is 1",
         "1 run failed: KO weighs 3.0, the limit is 1",
         "1 run failed: KO weighs 4.0, the limit is 1",
-        "2 more runs failed: the rows of their days say why",
+        "2 more runs failed, for other reasons",
     )
 
 
@@ -237,7 +251,7 @@ def test_an_account_worth_nothing_trades_no_more() -> None:
     assert result.days[-1].equity < 0
     assert result.days[-1].drawdown > 1
     assert any("worth nothing" in note for note in result.notes)
-    assert result.summary().annual_return == -1
+    assert result.summary().annual_return is None
 
 
 def test_only_every_second_date_is_traded() -> None:
@@ -256,7 +270,8 @@ def test_a_lot_of_all_symbols_gives_way_to_one_of_its_own() -> None:
 
 
 def test_a_lot_of_what_has_no_prices_is_told_of() -> None:
-    policy = evolve(FIXED, rules=SizingRules(lot_sizes={Symbol("XOM"): 5, Symbol("KO"): 5}))
+    rules = evolve(FIXED.rules, lot_sizes={Symbol("XOM"): 5, Symbol("KO"): 5})
+    policy = evolve(FIXED, rules=rules)
     result = backtest({day(0): {"KO": 0.1}}, series(KO=[100] * 2), policy=policy)
     assert result.notes == ("the policy names what has no prices: XOM",)
     policy = evolve(FIXED, limits=Limits(restricted_symbols=frozenset({Symbol("MO")})))

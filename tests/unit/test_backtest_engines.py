@@ -159,7 +159,7 @@ SIGNALS: Series = {day: {"KO": 0.1, "MO": -0.2} for day in DAYS[:-1]}
 CLOSES: Series = {day: {"KO": 60.5, "MO": 40} for day in DAYS}
 
 FALLS_BACK: dict[str, tuple[dict[str, Any], str]] = {
-    "leftover": ({"rules": SizingRules(spends_leftover=True)}, "the leftover pass"),
+    "leftover": ({"rules": evolve(DELTA, spends_leftover=True)}, "the leftover pass"),
     "session": ({"limits": Limits(market_session=SessionRule.REFUSE)}, "a limit on a run's orders"),
     "day": ({"limits": Limits(max_day_gross=Decimal(10**9))}, "a limit on a day's orders"),
     "band": ({"limits": Limits(price_band=Decimal(9))}, "reference prices"),

@@ -27,7 +27,7 @@ def test_figures_a_year_are_of_the_calendar_since_the_first_run() -> None:
 def test_a_volatility_of_an_account_that_was_worth_nothing_is_none() -> None:
     prices = series(KO=[100.0, 100.0, *[300.0] * 40])
     ruined = backtest({day(0): {"KO": -1.0}}, prices).summary()
-    assert (ruined.annual_return, ruined.annual_volatility) == (-1, None)
+    assert (ruined.annual_return, ruined.annual_volatility) == (None, None)
 
 
 def test_one_day_alone_is_a_backtest_in_which_nothing_happens() -> None:

@@ -175,6 +175,29 @@ def test_prices_that_lack_a_recorded_symbol_give_decisions_and_no_result() -> No
     assert found.notes == ("no results: unknown symbol: no prices of B",)
 
 
+def test_prices_far_from_those_that_runs_were_sized_with_are_told_of() -> None:
+    snapshot = derive(a_record()).snapshot
+    day = snapshot.batch.as_of_date
+    seen = {each.symbol: each.price for each in snapshot.quotes if isinstance(each, Quote)}
+    near = {symbol: price * Decimal("1.4") for symbol, price in seen.items()}
+    assert not backtest_from_runs([a_record()], {}, prices={day: near}).notes
+    far = near | {B: seen[B] * 10}
+    [note] = backtest_from_runs([a_record()], {}, prices={day: far}).notes
+    assert note.startswith(f"B closes at {far[B]:f} on {day}, and a run was sized with {seen[B]:f}")
+
+
+def test_a_run_that_would_be_refused_changes_every_order() -> None:
+    policies = {
+        "signals": Changes(limits={"max_signal_weight": Decimal("0.05")}),
+        "basket": Changes(limits={"max_basket_gross": Decimal(1)}),
+    }
+    as_recorded, signals, basket = backtest_from_runs([a_record()], policies).outcomes
+    [run] = signals.runs
+    assert (run.after, run.refusal) == (None, "A weighs 0.1, the limit is 0.05")
+    assert (as_recorded.changed, signals.changed, basket.changed) == (0, 2, 2)
+    assert "MAX_BASKET_GROSS" in (basket.runs[0].refusal or "")
+
+
 def test_what_cannot_be_decided_otherwise_is_refused() -> None:
     with pytest.raises(ValueError, match="one strategy, got none that can be read"):
         backtest_from_runs([], {})

@@ -14,6 +14,7 @@ from attrs import asdict, evolve, frozen
 
 from orchestrator_core.model import SignalBatch
 from orchestrator_core.money import ZERO
+from orchestrator_core.sizing import SizingMode
 from orchestrator_entrypoints.backtests.columnar_cells import NotColumnar
 from orchestrator_entrypoints.backtests.engines import (
     Decided,
@@ -199,6 +200,9 @@ class _Backtest:
 
     def _notes(self, days: Sequence[Day]) -> Iterator[str]:
         yield from _failures(days)
+        yield from self.inputs.notes
+        if self.policy.rules.mode is not SizingMode.DELTA:
+            yield "in absolute mode each date's orders come on top of what is held"
         last = self.inputs.dates[-1]
         if last in _rebalance_days(self.inputs, self.policy):
             yield f"the signals of {last} have no later price to trade at: no run"
@@ -231,4 +235,4 @@ def _failures(days: Sequence[Day]) -> Iterator[str]:
         yield f"{runs} {status}: {reason}"
     others = reasons.total() - sum(count for _, count in told)
     if others:
-        yield f"{others:,} more runs failed: the rows of their days say why"
+        yield f"{others:,} more runs failed, for other reasons"

@@ -5,7 +5,7 @@ stored snapshot is planned once more, with all else as it was, the account inclu
 have come of the period: its signals and prices are backtested under each policy, from cash alone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -17,7 +17,7 @@ from orchestrator_core.errors import InvalidRequest
 from orchestrator_core.identifiers import RunId, Symbol
 from orchestrator_core.model import Quote, SignalBatch
 from orchestrator_core.orders import order_of
-from orchestrator_core.plans import OrderPlan, Snapshot
+from orchestrator_core.plans import SizingDecision, Snapshot
 from orchestrator_core.record import canonical_json
 from orchestrator_core.record_policies import encode_limits, encode_rules
 from orchestrator_core.replay import (
@@ -39,6 +39,9 @@ from orchestrator_entrypoints.backtests.tables import SIGNALS, BacktestDataError
 
 AS_RECORDED = "as recorded"
 
+# A price so many times another is not of the same share.
+FAR = Decimal("1.5")
+
 
 @frozen
 class Redecided:
@@ -47,7 +50,7 @@ class Redecided:
     Attributes:
         differences: One a symbol that would have been decided otherwise.
         before: How near the recorded plan came to its weights.
-        after: How near the other plan comes.
+        after: How near the other plan comes; None where there would have been none.
         refusal: Why the run would have refused its signals, or its orders, as a whole; None: it
             would not.
     """
@@ -56,7 +59,7 @@ class Redecided:
     as_of_date: date
     differences: tuple[Divergence, ...]
     before: Allocation
-    after: Allocation
+    after: Allocation | None
     refusal: str | None = None
 
 
@@ -136,32 +139,51 @@ def backtest_from_runs(
     if len({_in_force(each.snapshot) for _, each in derived}) > 1:
         notes.append("the policy changed meanwhile: results are under that of the first run")
     fills = fills or FillModel()
-    inputs, why_none = _inputs(merged, prices, opens, fills)
-    notes += [] if why_none is None else [why_none]
+    inputs, said = _inputs(merged, prices, opens, fills)
+    notes += said
     outcomes = []
     for name, changes in {AS_RECORDED: Changes(), **policies}.items():
         runs = tuple(_decide_again(run_id, each, changes) for run_id, each in derived)
-        policy = _policy_of(merged[min(merged)], changes)
-        result = None if inputs is None else backtest_inputs(inputs, policy=policy, fills=fills)
+        result = None
+        if inputs is not None:
+            policy = _policy_of(merged[min(merged)], changes, inputs.symbols)
+            result = backtest_inputs(inputs, policy=policy, fills=fills)
         outcomes.append(PolicyOutcome(name, runs, result))
     return FromRuns(tuple(outcomes), tuple(notes))
 
 
 def _inputs(
     merged: Mapping[date, Snapshot], prices: Any, opens: Any, fills: FillModel
-) -> tuple[Inputs | None, str | None]:
-    """Return what can be backtested, or why nothing can.
+) -> tuple[Inputs | None, list[str]]:
+    """Return what can be backtested, or none, and what the reader should know of it.
 
     Raises:
         BacktestDataError: It says where prices or opens are wrong.
     """
     batches, given = _recorded(merged) if prices is None else (_batches(merged), prices)
     try:
-        return read_inputs(batches, given, opens, fills.at), None
+        inputs = read_inputs(batches, given, opens, fills.at)
     except BacktestDataError as error:
         if error.table != SIGNALS:
             raise
-        return None, f"no results: {error.problem}"
+        return None, [f"no results: {error.problem}"]
+    return inputs, [] if prices is None else list(_strange_prices(merged, inputs))
+
+
+def _strange_prices(merged: Mapping[date, Snapshot], inputs: Inputs) -> Iterator[str]:
+    """Say of the first price that is far from the one a run was sized with, as after a split."""
+    for place, day in enumerate(inputs.dates):
+        closes = inputs.closes_at(place)
+        quotes = merged[day].quotes if day in merged else ()
+        sized_with = {each.symbol: each.price for each in quotes if isinstance(each, Quote)}
+        for symbol in sorted(sized_with.keys() & closes.keys()):
+            price, close = sized_with[symbol], closes[symbol]
+            if not price / FAR <= close <= price * FAR:
+                yield (
+                    f"{symbol} closes at {close:f} on {day}, and a run was sized with {price:f}: "
+                    "are the prices adjusted otherwise?"
+                )
+                return
 
 
 def _derive_all(
@@ -204,18 +226,23 @@ def _decide_again(run_id: RunId, derivation: Derivation, changes: Changes) -> Re
     snapshot = derivation.snapshot
     found = what_if(snapshot, changes)
     denial = found.after.refusal
+    if found.refusal is None:
+        differences = compare(_rows_of(found.before.decisions), _rows_of(found.after.decisions))
+    else:  # it makes no plan: every order is gone
+        sent = (each for each in found.before.decisions if each.is_to_be_sent)
+        differences = compare(_rows_of(sent), ())
     return Redecided(
         run_id=run_id,
         as_of_date=snapshot.batch.as_of_date,
-        differences=compare(_rows_of(found.before), _rows_of(found.after)),
+        differences=differences,
         before=allocation_of(found.before, snapshot),
-        after=allocation_of(found.after, found.changed),
+        after=None if found.refusal else allocation_of(found.after, found.changed),
         refusal=found.refusal or (None if denial is None else str(denial)),
     )
 
 
-def _rows_of(plan: OrderPlan) -> tuple[PlanRow, ...]:
-    return tuple(PlanRow.of(order_of(decision)) for decision in plan.decisions)
+def _rows_of(decisions: Iterable[SizingDecision]) -> tuple[PlanRow, ...]:
+    return tuple(PlanRow.of(order_of(decision)) for decision in decisions)
 
 
 def _batches(merged: Mapping[date, Snapshot]) -> list[SignalBatch]:
@@ -245,12 +272,15 @@ def _in_force(snapshot: Snapshot) -> str:
     return canonical_json([*amounts, rules, limits])
 
 
-def _policy_of(snapshot: Snapshot, changes: Changes) -> BacktestPolicy:
+def _policy_of(snapshot: Snapshot, changes: Changes, symbols: frozenset[Symbol]) -> BacktestPolicy:
+    """Return what a run's policy is with the changes, lots of what has no prices left out."""
     sizing, cap = snapshot.policy.sizing, changes.max_position_size
+    rules = evolve(sizing.rules, **changes.rules)
+    lots = {symbol: lot for symbol, lot in rules.lot_sizes.items() if symbol in symbols}
     return BacktestPolicy(
         capital=sizing.capital if changes.capital is None else changes.capital,
         max_position_size=sizing.max_position_size if cap is None else cap,
-        rules=evolve(sizing.rules, **changes.rules),
+        rules=evolve(rules, lot_sizes=lots),
         limits=evolve(snapshot.policy.limits, **changes.limits),
         compounds=False,
         strategy_id=snapshot.decision.strategy_id,

@@ -36,12 +36,14 @@ class Inputs:
         traded: What orders trade at, of every date: opens or closes.
         batches: Of the dates that have signals.
         at: Which of the two `traded` is.
+        notes: What the reader should know of them.
     """
 
     closes: Table
     traded: Table
     batches: Mapping[date, SignalBatch]
     at: FillTime
+    notes: tuple[str, ...] = ()
 
     @property
     def dates(self) -> tuple[date, ...]:
@@ -96,7 +98,8 @@ def read_inputs(signals: Any, prices: Any, opens: Any, at: FillTime | None) -> I
         at = FillTime.NEXT_CLOSE if opens is None else FillTime.NEXT_OPEN
     if at is FillTime.NEXT_CLOSE:
         traded = closes
-    return Inputs(closes, traded, _batches(signals, closes), at)
+    batches, notes = _batches(signals, closes)
+    return Inputs(closes, traded, batches, at, notes)
 
 
 def _require_same(opens: Table, closes: Table) -> None:
@@ -114,12 +117,14 @@ def _require_same(opens: Table, closes: Table) -> None:
             raise BacktestDataError(OPENS, "value", None, problem)
 
 
-def _batches(signals: Any, closes: Table) -> Mapping[date, SignalBatch]:
+def _batches(signals: Any, closes: Table) -> tuple[Mapping[date, SignalBatch], tuple[str, ...]]:
     check = beside(closes)
     given = _as_batches(signals)
     if given is None:
         table = read_table(SIGNALS, signals, check)
-        return {day: batch_of(day, weights) for _, day, weights in table.by_date()}
+        silent = f"{table.num_empty:,} rows of signals name nothing: no run, and nothing is closed"
+        notes = (silent,) if table.num_empty else ()
+        return {day: batch_of(day, weights) for _, day, weights in table.by_date()}, notes
     for place, (earlier, later) in enumerate(pairwise(each.as_of_date for each in given), start=1):
         if later <= earlier:
             problem = f"{later} comes after {earlier}: dates must ascend"
@@ -130,7 +135,7 @@ def _batches(signals: Any, closes: Table) -> Mapping[date, SignalBatch]:
             if objection is not None:
                 field = objection.field or "value"
                 raise BacktestDataError(SIGNALS, field, place, objection.problem)
-    return {batch.as_of_date: batch for batch in given}
+    return {batch.as_of_date: batch for batch in given}, ()
 
 
 def _as_batches(signals: Any) -> Sequence[SignalBatch] | None:

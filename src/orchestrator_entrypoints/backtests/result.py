@@ -134,9 +134,9 @@ class Summary:
 
     Attributes:
         total_return: Fraction of the capital at the start.
-        annual_return: The same a year of the calendar since the first run, compounded; -1 where
-            nothing is left; None where that is shorter than 30 days, or the figure larger than a
-            float.
+        annual_return: The same a year of the calendar since the first run, compounded; None where
+            that is shorter than 30 days, where less than nothing is left, or where the figure is
+            larger than a float.
         annual_volatility: Standard deviation of the returns from date to date since the first run,
             times the root of how many such dates a year has; None where that is shorter than 30
             days, or the account was worth nothing at a close.
@@ -220,19 +220,20 @@ class BacktestResult:
                 return run
         raise LookupError(f"no run of {as_of_date} was kept")
 
-    def explain(self, day: Any, symbol: str) -> Waterfall:
+    def explain(self, day: Any, symbol: str, *, leg: int = 0) -> Waterfall:
         """Return the steps from a symbol's weight to its order, as production explains them.
 
         Args:
             day: A date as it may be given with signals, such as `2024-01-31`.
             symbol: In either case, as signals may be given.
+            leg: 1 for the second order of a flip through zero.
 
         Raises:
             ValueError: It is no date.
             InvalidRequest: The symbol is none.
             LookupError: The date had no run, or its plan does not hold the symbol.
         """
-        return self.run_of(day).explain(parse_symbol(symbol))
+        return self.run_of(day).explain(parse_symbol(symbol), leg=leg)
 
     def summary(self) -> Summary:
         """Return the figures of the whole."""
@@ -283,8 +284,8 @@ def _cells_of(day: Day) -> Iterator[tuple[str, Any]]:
 
 
 def _annual(total: float, years: float) -> float | None:
-    if total <= -1:
-        return -1.0
+    if total < -1:
+        return None
     try:
         return float((1 + total) ** (1 / years)) - 1
     except OverflowError:

@@ -68,7 +68,8 @@ def decide(
         policy = evolve(policy, capital=capital)
     as_of_date = day_of(day)
     batch = batch_of(as_of_date, _by_symbol(weights, number_of))
-    shares = {symbol: qty for symbol, qty in _by_symbol(held or {}, shares_of).items() if qty}
+    positions = _by_symbol({} if held is None else held, shares_of)
+    shares = {symbol: qty for symbol, qty in positions.items() if qty}
     request = policy.request(asked_for(batch, shares), as_of_date, policy.capital)
     check_batch(batch, request, policy.limits)
     snapshot = _snapshot_of(batch, request, _by_symbol(prices, _price_of), shares, policy)

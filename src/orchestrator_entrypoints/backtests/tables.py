@@ -56,6 +56,7 @@ class Table:
         values: One mapping a date; an empty one only where prices have a gap.
         first_rows: Where in what was given each date begins.
         is_wide: Whether a symbol is a column.
+        num_empty: How many rows after the first value hold none, and are left out.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Table:
     values: tuple[Mapping[Symbol, Number], ...]
     first_rows: tuple[int, ...]
     is_wide: bool = False
+    num_empty: int = 0
 
     @property
     def symbols(self) -> frozenset[Symbol]:
@@ -111,6 +113,7 @@ def read_table(name: str, given: Any, check: Check = lambda _day, _symbol, _valu
         tuple(reading.values),
         tuple(reading.first_rows),
         reading.is_wide,
+        reading.num_empty,
     )
 
 
@@ -124,6 +127,7 @@ class _Reading:
     values: list[dict[Symbol, Number]] = field(factory=list, init=False)
     first_rows: list[int] = field(factory=list, init=False)
     is_wide: bool = field(default=False, init=False)
+    num_empty: int = field(default=0, init=False)
     _symbols: dict[str, Symbol] = field(factory=dict, init=False)
     _day: Any = field(default=None, init=False)
 
@@ -134,9 +138,11 @@ class _Reading:
             BacktestDataError: It has none.
         """
         if isinstance(cell, EmptyRow):
-            # It means something where values must follow one another without a gap.
+            # Where values must follow one another without a gap it is one.
             if self.dates and self.name != SIGNALS:
                 self._go_to(cell)
+            elif self.dates:
+                self.num_empty += 1
             return
         if not self.dates or cell.day is not self._day:
             self.is_wide = cell.column is cell.symbol

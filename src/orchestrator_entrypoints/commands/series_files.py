@@ -59,6 +59,8 @@ def read_series(path: Path, names: Sequence[str], others: Sequence[str] = ()) ->
         raise _failure(path, None, f"expected a column symbol beside {valued[0]}")
     if SYMBOL not in places:
         return SeriesFile(path, tuple(_by_day(path, header, places[DATE], body)))
+    if len([name for name in names if name in places]) > 1:
+        raise _failure(path, None, f"expected one column of {', '.join(names)}")
     found = next((name for name in names if name in places), None)
     if found is None:
         raise _failure(path, None, f"expected a column {' or '.join(names)}")

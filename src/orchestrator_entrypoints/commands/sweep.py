@@ -161,6 +161,8 @@ def _tell(
         for outcome in best_first(outcomes)[:MOST_TOLD]
     ]
     console.table([Column(name, is_right=True) for name in columns], rows)
+    if len(rows) < len(outcomes):
+        console.line(f"the best {len(rows)} of {len(outcomes):,} cells")
     for note in notes_of(outcomes):
         console.note(f"note: {note}")
     for path in paths:

@@ -26,7 +26,7 @@ MOST_CHANGES = 200
 
 def cells_of(outcome: PolicyOutcome) -> tuple[str, ...]:
     """Return a policy's figures under `COLUMNS`."""
-    leftover = add_all(run.after.leftover_cash for run in outcome.runs)
+    leftover = add_all(run.after.leftover_cash for run in outcome.runs if run.after is not None)
     refused = sum(run.refusal is not None for run in outcome.runs)
     counts = (f"{len(outcome.runs):,}", f"{outcome.changed:,}", f"{refused:,}")
     figures = ("", "", "")
