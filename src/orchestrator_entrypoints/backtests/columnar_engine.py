@@ -83,12 +83,9 @@ class ColumnarEngine:
         # In delta mode a target is no order: what bounds one looks at the difference.
         if not self.is_delta:
             return self.policy.limits
-        return evolve(
-            self.policy.limits,
-            restricted_symbols=frozenset(),
-            allowed_symbols=None,
-            max_order_qty=None,
-            max_order_notional=None,
+        limits = self.policy.limits
+        return Limits(
+            max_signal_weight=limits.max_signal_weight, max_side_weight=limits.max_side_weight
         )
 
     @_judged_by.default
