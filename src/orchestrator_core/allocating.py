@@ -7,7 +7,7 @@ from attrs import frozen
 
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.model import Quote
-from orchestrator_core.money import WIDE, ZERO, add_all, multiply
+from orchestrator_core.money import WIDE, ZERO, add_all, multiply, rounded
 from orchestrator_core.plans import OrderPlan, Snapshot
 
 # Tracking error is shown, and never computed with.
@@ -91,4 +91,4 @@ def _root_mean_square(misses: list[Decimal], investable: Decimal) -> Decimal:
         fraction = rounding.divide(miss, investable)
         squares = rounding.add(squares, rounding.multiply(fraction, fraction))
     mean = rounding.divide(squares, Decimal(len(misses)))
-    return rounding.sqrt(mean).quantize(PLACES, rounding=ROUND_HALF_EVEN)
+    return rounded(rounding.sqrt(mean), PLACES, ROUND_HALF_EVEN)

@@ -27,6 +27,9 @@ EXACT = Context(prec=160, traps=[DivisionByZero, Inexact, InvalidOperation, Over
 WIDE = EXACT.copy()
 WIDE.prec = 800
 
+# What is shown may be rounded; the caller's own context, which may be any, is never asked.
+_ROUNDING = Context(prec=WIDE.prec, traps=[DivisionByZero, InvalidOperation, Overflow])
+
 ZERO = Decimal(0)
 
 
@@ -86,6 +89,15 @@ def add_all(amounts: Iterable[Decimal]) -> Decimal:
     Weights may lie hundreds of digits apart, so the precision is that of `WIDE`.
     """
     return reduce(WIDE.add, amounts, ZERO)
+
+
+def rounded(amount: Decimal, places: Decimal, rounding: str) -> Decimal:
+    """Return the amount to as many places as `places` has.
+
+    >>> rounded(Decimal("0.125"), Decimal("0.01"), ROUND_HALF_EVEN)
+    Decimal('0.12')
+    """
+    return amount.quantize(places, rounding=rounding, context=_ROUNDING)
 
 
 def whole_quotient(dividend: Decimal, divisor: Decimal) -> int:

@@ -41,7 +41,12 @@ class DaskCluster:
             process = subprocess.Popen(
                 [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments],
                 cwd=self._directory,
-                env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "HOME": str(self._directory)},
+                env={
+                    "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
+                    "HOME": str(self._directory),
+                    # A worker holds what it computes, and nothing that would die with it.
+                    "DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION": "1.0",
+                },
                 stdout=output,
                 stderr=output,
             )

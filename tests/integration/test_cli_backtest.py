@@ -92,6 +92,17 @@ def test_files_of_one_name_are_of_one_backtest(here: Path) -> None:
     assert [path.name for path in here.glob("mine*")] == ["mine-days.csv"]
 
 
+@pytest.mark.parametrize("read", ["signals", "prices"])
+def test_a_file_that_is_read_is_not_written_over(here: Path, capsys: Captured, read: str) -> None:
+    files = {"signals": here / "signals.csv", "prices": here / "prices.csv"}
+    files[read] = files[read].rename(here / "mine-orders.csv")
+    arguments = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    assert main(["backtest", *arguments, "--name", "mine"]) == ExitCode.USAGE
+    assert "mine-orders.csv is read, and would be written over" in capsys.readouterr().err
+    assert files[read].exists()
+    assert main(["backtest", *arguments, "--name", "other"]) == ExitCode.DONE
+
+
 def test_a_backtest_without_orders_leaves_a_table_with_its_columns(here: Path) -> None:
     assert main(["backtest", *FILES, "--policy", "max_side_weight=0.01"]) == ExitCode.FAILED
     header, *rows = (here / "orchestrator-backtest-orders.csv").read_text().splitlines()

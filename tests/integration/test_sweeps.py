@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -159,16 +160,28 @@ def test_a_line_cut_short_at_any_place_costs_its_cell_alone(journal_path: Path) 
         assert journal.done == {}
 
 
+def sealed(*texts: str) -> bytes:
+    """Return lines with their checksums."""
+    return b"".join(f"{text} {crc32(text.encode()):08x}\n".encode() for text in texts)
+
+
+HEAD = '{"sweep":2,"inputs":"inputs"}'
+CELL = '{"cell":[["n","1"]],"figures":{"square":"1"},"error":null}'
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b'{"sweep":1,"inputs":"others"}\n', "is of other data"),
-        (b'{"sweep":2,"inputs":"inputs"}\n', "no journal of a sweep that this version reads"),
-        (b"date,symbol\n", "line 1 is damaged"),
-        (b"date,symbol\n2020-01-02,KO", "line 1 is damaged"),
-        (b"a file without any newline", "no journal of a sweep"),
-        (b'{"sweep":1,"inputs":"inputs"}\n{"cell":[["a"]]}\n', "line 2 is damaged"),
-        (b'{"sweep":1,"inputs":"inputs"}\n\xff\n', "line 2 is damaged"),
+        (sealed(HEAD.replace('inputs"}', 'others"}')), "is of other data"),
+        (sealed(HEAD.replace("2", "1")), "no journal of a sweep that this version reads"),
+        (b'{"sweep":2,"inputs":"inputs"}\n', "line 1 is damaged, or is no line of a sweep"),
+        (b"date,symbol,close\n", "line 1 is damaged, or is no line of a sweep"),
+        (b"date,symbol", "no journal of a sweep"),
+        (sealed(HEAD, '{"cell":[["a"]]}'), "line 2 is damaged"),
+        (sealed(HEAD) + b"\xff\n", "line 2 is damaged"),
+        (sealed(HEAD, CELL).replace(b'"square":"1"', b'"square":"7"'), "line 2 is damaged"),
+        (sealed(HEAD) + b"[" * 100_000 + b" 00000000\n", "line 2 is damaged"),
+        (sealed(HEAD, "[" * 100_000), "line 2 is damaged"),
     ],
 )
 def test_a_journal_of_something_else_is_refused_and_left_alone(
@@ -178,6 +191,12 @@ def test_a_journal_of_something_else_is_refused_and_left_alone(
     with pytest.raises(JournalError, match=said), open_journal(journal_path, "inputs"):
         pass
     assert journal_path.read_bytes() == content
+
+
+def test_a_journal_as_it_is_written_is_read(journal_path: Path) -> None:
+    journal_path.write_bytes(sealed(HEAD, CELL))
+    with open_journal(journal_path, "inputs") as journal:
+        assert journal.done == {(("n", "1"),): Outcome((("n", "1"),), {"square": "1"})}
 
 
 def test_two_sweeps_do_not_write_one_journal(journal_path: Path) -> None:

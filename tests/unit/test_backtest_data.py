@@ -12,7 +12,12 @@ from orchestrator_core.model import SignalBatch
 from orchestrator_entrypoints.backtests.backtesting import backtest
 from orchestrator_entrypoints.backtests.frames import Matrix
 from orchestrator_entrypoints.backtests.inputs import batch_of
-from orchestrator_entrypoints.backtests.tables import BacktestDataError, Table, read_table
+from orchestrator_entrypoints.backtests.tables import (
+    BacktestDataError,
+    Table,
+    read_prices,
+    read_table,
+)
 
 DAYS = [date(2024, 1, 2), date(2024, 1, 3)]
 TEXTS = [day.isoformat() for day in DAYS]
@@ -145,6 +150,17 @@ D0, D1 = DAYS
         (LikePolars({**LONG, "weight": [1, "x", 2]}), "weight", 1, "MO: expected a finite"),
         (LikePolars({"KO": [1]}), "date", None, "expected a column date"),
         (LikePolars({**LONG, "more": LONG["weight"]}), "value", None, "expected one column beside"),
+        (LikePolars({"date": [D0], "Date": [D0], "KO": [1]}), "row", None, "got 'date' twice"),
+        (LikePolars({"date": [D0]}), "value", None, "expected a column of values"),
+        (Matrix(TEXTS[:1], [], [[]]), "symbol", None, "expected at least one symbol"),
+        (Matrix(TEXTS[:1], ["KO"], np.array([1.0])), "value", None, "expected 1 rows of 1 values"),
+        (Matrix(TEXTS[:1], ["KO"], np.array(1.0)), "value", None, "expected 1 rows of 1 values"),
+        (Matrix(TEXTS[:1], ["KO"], None), "value", None, "expected 1 rows of 1 values"),
+        ([(D0, 10**5000, 1)], "symbol", 0, "got an integer too large to write"),
+        ([(np.int64(0), "KO", 1)], "date", 0, "expected a day"),
+        ([(np.str_("2024-01"), "KO", 1)], "date", 0, "expected a day"),
+        ({D0: {"KO": 1}, "garbage": {}}, "date", 1, "expected a day"),
+        ([(D0, "KO", 1.1e15)], "value", 0, "at most 1000000000000000"),
         ([], "value", None, "expected at least one value"),
         (5, "value", None, "expected rows of (date, symbol, value)"),
         ("prices.csv", "value", None, "expected rows of (date, symbol, value)"),
@@ -152,7 +168,7 @@ D0, D1 = DAYS
 )
 def test_a_malformed_table_says_where(given: Any, field: str, row: int | None, words: str) -> None:
     with pytest.raises(BacktestDataError) as raised:
-        read_table("prices", given)
+        read_prices("prices", given)
     error = raised.value
     assert (error.table, error.field, error.row) == ("prices", field, row)
     assert words in error.problem
@@ -161,8 +177,9 @@ def test_a_malformed_table_says_where(given: Any, field: str, row: int | None, w
 
 def test_dates_of_pandas_that_are_none_and_columns_given_twice_are_named() -> None:
     pandas = pytest.importorskip("pandas")
-    with pytest.raises(BacktestDataError, match="row 1, date: expected a day"):
-        read_table("prices", [(D0, "KO", 1), (pandas.NaT, "KO", 1)])
+    for none in (pandas.NaT, pandas.NA):
+        with pytest.raises(BacktestDataError, match="row 1, date: expected a day"):
+            read_table("prices", [(D0, "KO", 1), (none, "KO", 1)])
     with pytest.raises(BacktestDataError, match="row 1, date: expected a day"):
         read_table("prices", pandas.DataFrame({"date": [D0, pandas.NaT], "KO": [1.0, 1.0]}))
     multiple = pandas.DataFrame(
@@ -202,7 +219,7 @@ CLOSES = {day: {"KO": 60, "MO": 40} for day in (*DAYS, date(2024, 1, 5))}
             {D0: {"KO": -5.5}},
             None,
             "prices",
-            "expected a price above zero, got -5.5",
+            "expected a price above zero, at most 1000000000000000, got -5.5",
         ),
         ([(D0, "KO", 1)], CLOSES, {D0: {"KO": 1}}, "opens", "gap: MO has a close on 2024-01-02"),
         (
@@ -235,6 +252,17 @@ def test_what_does_not_fit_together_says_where(
         backtest(signals, prices, opens=opens)
     assert raised.value.table == table
     assert words in str(raised.value)
+
+
+def test_a_date_without_signals_is_looked_at_too() -> None:
+    with pytest.raises(BacktestDataError, match="signals, row 1, date: expected a day"):
+        read_table("signals", {D0: {"KO": 1}, "garbage": {}})
+
+
+def test_a_lazy_frame_is_told_to_collect() -> None:
+    polars = pytest.importorskip("polars")
+    with pytest.raises(BacktestDataError, match=r"call collect\(\) first"):
+        read_table("prices", polars.LazyFrame({"date": [D0], "KO": [1.0]}))
 
 
 def test_rows_of_no_value_are_nothing_in_signals_and_before_the_first_price() -> None:

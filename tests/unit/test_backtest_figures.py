@@ -44,7 +44,7 @@ def test_figures_a_year_want_a_month_of_history_and_a_float_that_holds_them() ->
     assert (short.annual_return, short.annual_volatility) == (None, None)
     assert ("return a year", "-") in summary_lines(short)
     # So much in two days is a number a year that no float holds.
-    both_ends = {day(0): {"KO": 1.0}, day(1): {"KO": 1.0}, day(40): {"KO": 1e120}}
+    both_ends = {day(0): {"KO": 1e-25}, day(1): {"KO": 1e-25}, day(40): {"KO": 1e12}}
     beyond = backtest(signals, both_ends, policy=policy)
     assert beyond.summary().annual_return is None
     assert beyond.summary().annual_volatility is not None

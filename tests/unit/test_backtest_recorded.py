@@ -175,6 +175,12 @@ def test_prices_that_lack_a_recorded_symbol_give_decisions_and_no_result() -> No
     assert found.notes == ("no results: unknown symbol: no prices of B",)
 
 
+def test_runs_that_saw_no_price_give_decisions_and_no_result() -> None:
+    found = backtest_from_runs([a_record(quotes=(NoQuote(A, "none"), NoQuote(B, "none")))], {})
+    assert [outcome.result for outcome in found.outcomes] == [None]
+    assert found.notes[0].startswith("no results: ")
+
+
 def test_prices_far_from_those_that_runs_were_sized_with_are_told_of() -> None:
     snapshot = derive(a_record()).snapshot
     day = snapshot.batch.as_of_date
@@ -201,6 +207,8 @@ def test_a_run_that_would_be_refused_changes_every_order() -> None:
 def test_what_cannot_be_decided_otherwise_is_refused() -> None:
     with pytest.raises(ValueError, match="one strategy, got none that can be read"):
         backtest_from_runs([], {})
+    with pytest.raises(InvalidRequest, match="is the name of the policy recorded"):
+        backtest_from_runs([a_record()], {AS_RECORDED: Changes()})
     with pytest.raises(InvalidRequest, match="are what was recorded"):
         backtest_from_runs([a_record()], {"x": Changes(prices={A: Decimal(1)})})
     snapshot = derive(a_record()).snapshot

@@ -206,6 +206,12 @@ def test_tables_hold_decimals_digit_by_digit_or_as_floats(tmp_path: Path) -> Non
     ]
 
 
+def test_a_text_with_a_return_is_one_cell_of_one_row(tmp_path: Path) -> None:
+    path = write_table(tmp_path, "days", Table.of([{"name": "a\rb\nc"}]), TableFormat.CSV)
+    with path.open(newline="") as file:
+        assert list(csv.reader(file)) == [["name"], ["a b\nc"]]
+
+
 @pytest.mark.parametrize("form", TableFormat)
 def test_a_table_without_rows_has_its_columns(tmp_path: Path, form: TableFormat) -> None:
     path = write_table(tmp_path, "orders", Table.of([], ("date", "symbol")), form)

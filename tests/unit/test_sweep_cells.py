@@ -31,3 +31,16 @@ def test_a_grid_too_large_to_be_laid_out_can_be_sampled() -> None:
 def test_an_axis_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected|twice|more than"):
         parse_axis(text)
+
+
+def test_a_range_of_steps_smaller_than_python_keeps_ends() -> None:
+    first, last = f"0.1{'0' * 30}", f"0.1{'0' * 29}2"
+    assert len(parse_axis(f"buffer={first}..{last}:1e-31").values) == 3
+    with pytest.raises(ValueError, match="at most 40 digits"):
+        parse_axis("cap=1..2:1e-50")
+
+
+def test_more_cells_than_an_index_may_have_can_be_sampled() -> None:
+    axes = [Axis(name, tuple(map(str, range(10_000)))) for name in "abcdef"]
+    assert count_cells(axes) == 10**24
+    assert len(set(sample(axes, 3, seed=0))) == 3

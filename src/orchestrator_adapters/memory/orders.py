@@ -10,7 +10,7 @@ that of the clock given.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +20,7 @@ from orchestrator_adapters.gateway_words import look_up_of_record
 from orchestrator_core.errors import Unavailable
 from orchestrator_core.identifiers import ClientOrderId, Symbol
 from orchestrator_core.model import OrderIntent, OrderReport, SafetyFlags
+from orchestrator_core.money import WIDE, ZERO, multiply
 from orchestrator_core.ports import (
     CancelOutcome,
     Clock,
@@ -33,6 +34,7 @@ from orchestrator_core.tracking import DRY_RUN, has_ended
 
 PAPER = SafetyFlags(dry_run=False, alpaca_paper=True, circuit_breaker_enabled=True)
 IS_DOWN = "the gateway is down"
+_AVERAGING = Context(prec=28)
 
 
 class Behaviour(StrEnum):
@@ -146,16 +148,17 @@ class MemoryOrderSink:
         """Fill some more shares of an order, at a price per share; None: all that remain."""
         entry = self._records[gateway_order_id]
         before = entry.report
-        more = entry.intent.qty - before.filled_qty if qty is None else Decimal(qty)
-        filled = before.filled_qty + more
-        if not 0 < more <= entry.intent.qty - before.filled_qty:
+        left = WIDE.subtract(entry.intent.qty, before.filled_qty)
+        more = left if qty is None else Decimal(qty)
+        filled = WIDE.add(before.filled_qty, more)
+        if not 0 < more <= left:
             raise ValueError(f"cannot fill {more} of {entry.intent.qty}, {before.filled_qty} were")
-        spent = before.filled_qty * (before.filled_avg_price or Decimal(0)) + more * price
+        spent = WIDE.fma(before.filled_qty, before.filled_avg_price or ZERO, multiply(price, more))
         self.say(
             gateway_order_id,
             "filled" if filled == entry.intent.qty else "partially_filled",
             filled_qty=filled,
-            filled_avg_price=spent / filled,
+            filled_avg_price=_AVERAGING.divide(spent, filled),
         )
 
     def end(self, gateway_order_id: str, status: str = "canceled") -> None:

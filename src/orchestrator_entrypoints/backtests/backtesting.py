@@ -13,7 +13,7 @@ from typing import Any
 from attrs import asdict, evolve, frozen
 
 from orchestrator_core.model import SignalBatch
-from orchestrator_core.money import ZERO
+from orchestrator_core.money import ZERO, rounded
 from orchestrator_core.sizing import SizingMode
 from orchestrator_entrypoints.backtests.columnar_cells import NotColumnar
 from orchestrator_entrypoints.backtests.engines import (
@@ -196,7 +196,7 @@ class _Backtest:
         """Return what a weight of 1 stands for, in cents; 0 where nothing is left."""
         if not self.policy.compounds:
             return self.policy.capital
-        return ZERO if _is_ruined(row) else row.equity.quantize(CENT, rounding=ROUND_DOWN)
+        return ZERO if _is_ruined(row) else rounded(row.equity, CENT, ROUND_DOWN)
 
     def _notes(self, days: Sequence[Day]) -> Iterator[str]:
         yield from _failures(days)

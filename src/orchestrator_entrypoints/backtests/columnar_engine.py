@@ -27,7 +27,6 @@ from orchestrator_core.sizing import SizingMode, SizingPolicy, SizingRules
 from orchestrator_entrypoints.backtests.account import Account
 from orchestrator_entrypoints.backtests.columnar import ColumnarSizing, size_columns
 from orchestrator_entrypoints.backtests.columnar_cells import (
-    BatchFault,
     NotColumnar,
     hindrance,
     intent_of,
@@ -107,10 +106,12 @@ class ColumnarEngine:
         Raises:
             NotColumnar: A quantity is none that arrays can stand for.
         """
+        try:
+            check_batch(batch, request, self.policy.limits)
+        except MalformedReply as error:
+            return Decided(RunFigures(RunStatus.FAILED.value, error.cause))
         sizing = self._size(batch, request, market)
         codes = Counter(sizing.why(0, column) for column in range(len(batch.signals)))
-        if codes[BatchFault.REFUSED]:
-            return Decided(RunFigures(RunStatus.FAILED.value, self._refusal(batch, request)))
         orders, denied = self._orders(batch, sizing, market.closes)
         held = self.account.shares if self.is_delta else {}
         got = {symbol: held.get(symbol, 0) + sum(legs) for symbol, legs in orders}
@@ -144,19 +145,11 @@ class ColumnarEngine:
         symbols = [signal.symbol for signal in batch.signals]
         sizing = SizingPolicy(request.capital, request.max_position_size, self._sized_by)
         return size_columns(
-            np.array([[signal.target_weight for signal in batch.signals]]),
+            np.array([[signal.target_weight for signal in batch.signals]], np.float64),
             np.array([[float(closes[each]) if each in closes else nan for each in symbols]]),
             PlanningPolicy(sizing, self._limited_by),
             symbols=symbols,
         )
-
-    def _refusal(self, batch: SignalBatch, request: RunRequest) -> str:
-        """Return what the core says of a batch that it refuses."""
-        try:
-            check_batch(batch, request, self.policy.limits)
-        except MalformedReply as error:
-            return error.cause
-        raise AssertionError(f"{batch.as_of_date}: refused by arrays, and not by the core")
 
     def _orders(
         self, batch: SignalBatch, sizing: ColumnarSizing, closes: Mapping[Symbol, Decimal]

@@ -128,8 +128,13 @@ def _of_mapping(days: Mapping[Any, Any]) -> Iterator[Given]:
 
 
 def _of_matrix(matrix: Matrix) -> Iterator[Given]:
-    rows = _as_list(matrix.values)
     dates, symbols = list(matrix.dates), list(matrix.symbols)
+    if not symbols:
+        raise FormError(SYMBOL, "expected at least one symbol")
+    try:
+        rows = [list(row) for row in _as_list(matrix.values)]
+    except TypeError:
+        rows = []
     if len(rows) != len(dates) or any(len(row) != len(symbols) for row in rows):
         raise FormError(VALUE, f"expected {len(dates)} rows of {len(symbols)} values")
     return _of_wide(dates, symbols, zip(*rows, strict=True) if rows else ())
@@ -138,7 +143,7 @@ def _of_matrix(matrix: Matrix) -> Iterator[Given]:
 def _of_frame(frame: Any, names: Sequence[Any]) -> Iterator[Given]:
     if getattr(getattr(frame, "index", None), "nlevels", 1) > 1:
         raise FormError(ROW, "expected an index of dates alone: call reset_index() first")
-    twice = [name for name, count in Counter(names).items() if count > 1]
+    twice = [name for name, count in Counter(map(_folded, names)).items() if count > 1]
     if twice:
         raise FormError(ROW, f"expected each column once, got {twice[0]!r} twice")
     lower = {str(name).lower(): name for name in names}
@@ -159,7 +164,15 @@ def _of_frame(frame: Any, names: Sequence[Any]) -> Iterator[Given]:
     else:
         raise FormError(DATE, "expected a column date")
     symbols = [name for name in names if str(name).lower() != DATE]
+    if not symbols:
+        raise FormError(VALUE, "expected a column of values, or one column a symbol")
     return _of_wide(dates, symbols, (_as_list(frame[name]) for name in symbols))
+
+
+def _folded(name: Any) -> Any:
+    """Return the names that mean something here as they are known, and others as they are."""
+    lower = str(name).lower()
+    return lower if lower in {DATE, SYMBOL} else name
 
 
 def _of_wide(

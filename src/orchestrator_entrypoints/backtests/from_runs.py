@@ -129,6 +129,8 @@ def backtest_from_runs(
     if len(strategies) != 1:
         found = ", ".join(sorted(strategies)) or "none that can be read"
         raise ValueError(f"records: expected runs of one strategy, got {found}")
+    if AS_RECORDED in policies:
+        raise InvalidRequest("policies", f"{AS_RECORDED!r} is the name of the policy recorded")
     for changes in policies.values():
         if changes.prices or changes.weights:
             raise InvalidRequest("policies", "prices and weights are what was recorded")
@@ -164,7 +166,7 @@ def _inputs(
     try:
         inputs = read_inputs(batches, given, opens, fills.at)
     except BacktestDataError as error:
-        if error.table != SIGNALS:
+        if prices is not None and error.table != SIGNALS:
             raise
         return None, [f"no results: {error.problem}"]
     return inputs, [] if prices is None else list(_strange_prices(merged, inputs))

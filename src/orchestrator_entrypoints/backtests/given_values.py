@@ -18,9 +18,11 @@ def day_of(value: Any) -> date:
     datetime.date(2024, 1, 31)
     """
     day = value
-    # A numpy date knows itself as a Python one.
-    if hasattr(day, "astype"):
+    # Known by name, since the libraries that they are of are not imported.
+    if type(day).__name__ == "datetime64":
         day = day.astype("datetime64[us]").item()
+    if type(day).__name__ == "NAType":
+        day = None
     # One of pandas' periods begins with its day.
     if hasattr(day, "to_timestamp"):
         day = day.to_timestamp()
@@ -34,7 +36,7 @@ def day_of(value: Any) -> date:
     if isinstance(day, datetime):
         day = day.date() if day.time() == time.min else None
     if not isinstance(day, date):
-        raise ValueError(f"expected a day such as 2024-01-31, got {str(value)[:40]!r}")
+        raise ValueError(f"expected a day such as 2024-01-31, got {shown(value)}")
     return day
 
 
@@ -55,7 +57,7 @@ def number_of(value: Any) -> Number:
             number = None
     is_number = isinstance(number, float | int | Decimal) and not isinstance(number, bool)
     if not is_number or not _is_finite(number):
-        raise ValueError(f"expected a finite number, got {_shown(value)}")
+        raise ValueError(f"expected a finite number, got {shown(value)}")
     found: Number = number
     return found
 
@@ -73,7 +75,7 @@ def shares_of(value: Any) -> int:
     """
     number = number_of(value)
     if number != int(number):
-        raise ValueError(f"expected whole shares, got {_shown(value)}")
+        raise ValueError(f"expected whole shares, got {shown(value)}")
     return int(number)
 
 
@@ -94,7 +96,8 @@ def _is_finite(number: Number) -> bool:
         return False
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return what was given, cut, as it may stand in a sentence."""
     try:
         return repr(str(value)[:40])
     except ValueError:  # an integer of more digits than Python writes

@@ -1,6 +1,6 @@
 """What a backtest is made of, checked together: signals, closes, and what orders trade at."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
@@ -18,10 +18,12 @@ from orchestrator_entrypoints.backtests.tables import (
     PRICES,
     SIGNALS,
     BacktestDataError,
+    Check,
     Table,
     beside,
     read_prices,
     read_table,
+    undated,
 )
 
 Prices = Mapping[Symbol, Decimal]
@@ -125,17 +127,31 @@ def _batches(signals: Any, closes: Table) -> tuple[Mapping[date, SignalBatch], t
         silent = f"{table.num_empty:,} rows of signals name nothing: no run, and nothing is closed"
         notes = (silent,) if table.num_empty else ()
         return {day: batch_of(day, weights) for _, day, weights in table.by_date()}, notes
+    for place, batch in enumerate(given):
+        if type(batch.as_of_date) is not date:
+            problem = f"expected a date, got {type(batch.as_of_date).__name__}"
+            raise BacktestDataError(SIGNALS, "date", place, problem)
     for place, (earlier, later) in enumerate(pairwise(each.as_of_date for each in given), start=1):
         if later <= earlier:
             problem = f"{later} comes after {earlier}: dates must ascend"
             raise BacktestDataError(SIGNALS, "date", place, problem)
     for place, batch in enumerate(given):
-        for signal in batch.signals:
-            objection = check(batch.as_of_date, signal.symbol, signal.target_weight)
-            if objection is not None:
-                field = objection.field or "value"
-                raise BacktestDataError(SIGNALS, field, place, objection.problem)
+        for field, problem in _wrong_with(batch, check, closes):
+            raise BacktestDataError(SIGNALS, field, place, problem)
     return {batch.as_of_date: batch for batch in given}, ()
+
+
+def _wrong_with(batch: SignalBatch, check: Check, closes: Table) -> Iterator[tuple[str, str]]:
+    """Yield the field and what is wrong with it, of what no run could be made of."""
+    if batch.as_of_date not in closes.dates:
+        yield "date", undated(batch.as_of_date, closes)
+    for signal in batch.signals:
+        if type(signal.target_weight) not in (float, int):
+            kind = type(signal.target_weight).__name__
+            yield "value", f"{signal.symbol}: expected a weight that is a float, got {kind}"
+        objection = check(batch.as_of_date, signal.symbol, signal.target_weight)
+        if objection is not None:
+            yield objection.field or "value", objection.problem
 
 
 def _as_batches(signals: Any) -> Sequence[SignalBatch] | None:

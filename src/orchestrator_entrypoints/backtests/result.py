@@ -10,8 +10,9 @@ before, turnover, costs, positions, equity at the close.
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from itertools import dropwhile, pairwise
-from math import sqrt
+from math import isfinite, sqrt
 from statistics import stdev
 from typing import Any
 
@@ -86,7 +87,7 @@ class Day:
     @property
     def net(self) -> Decimal:
         """Long exposure less short exposure, account currency."""
-        return add_all((self.long, -self.short))
+        return add_all((self.long, self.short.copy_negate()))
 
     @property
     def has_failed_run(self) -> bool:
@@ -238,7 +239,8 @@ class BacktestResult:
     def summary(self) -> Summary:
         """Return the figures of the whole."""
         first, last = self.days[0], self.days[-1]
-        total = float(last.equity / self.capital) - 1
+        # Fractions ask for no context, which may be any.
+        total = float(Fraction(last.equity) / Fraction(self.capital) - 1)
         # Before the first run the account only waited.
         lived = list(dropwhile(lambda day: day.run_status is None, self.days)) or self.days
         span = (last.date - lived[0].date).days
@@ -306,4 +308,6 @@ def _volatility(equities: list[float], years: float) -> float | None:
     if min(equities) <= 0:
         return None
     returns = [later / earlier - 1 for earlier, later in pairwise(equities)]
+    if not all(map(isfinite, returns)):
+        return None
     return stdev(returns) * sqrt(len(returns) / years) if len(returns) > 1 else 0.0

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 
 from orchestrator_core.errors import InvalidRequest, OrchestratorError
 from orchestrator_core.identifiers import Symbol, parse_symbol
-from orchestrator_core.money import has_few_digits
+from orchestrator_core.money import MAX_MONEY, has_few_digits
 from orchestrator_entrypoints.backtests.frames import (
     DATE,
     SYMBOL,
@@ -23,7 +23,13 @@ from orchestrator_entrypoints.backtests.frames import (
     Given,
     cells_of,
 )
-from orchestrator_entrypoints.backtests.given_values import Number, day_of, exactly, number_of
+from orchestrator_entrypoints.backtests.given_values import (
+    Number,
+    day_of,
+    exactly,
+    number_of,
+    shown,
+)
 
 SIGNALS, PRICES, OPENS = "signals", "prices", "opens"
 
@@ -138,11 +144,7 @@ class _Reading:
             BacktestDataError: It has none.
         """
         if isinstance(cell, EmptyRow):
-            # Where values must follow one another without a gap it is one.
-            if self.dates and self.name != SIGNALS:
-                self._go_to(cell)
-            elif self.dates:
-                self.num_empty += 1
+            self._pass(cell)
             return
         if not self.dates or cell.day is not self._day:
             self.is_wide = cell.column is cell.symbol
@@ -159,11 +161,22 @@ class _Reading:
             raise self._wrong(cell, objection.field or str(cell.column), objection.problem)
         values[symbol] = value
 
-    def _go_to(self, cell: Given) -> None:
+    def _pass(self, row: EmptyRow) -> None:
+        """Go by a row without values: where they must follow one another it is a gap."""
+        if self.dates and self.name != SIGNALS:
+            self._go_to(row)
+            return
+        self._day_of(row)
+        self.num_empty += bool(self.dates)
+
+    def _day_of(self, cell: Given) -> date:
         try:
-            day = day_of(cell.day)
+            return day_of(cell.day)
         except ValueError as error:
             raise self._wrong(cell, DATE, str(error)) from None
+
+    def _go_to(self, cell: Given) -> None:
+        day = self._day_of(cell)
         self._day = cell.day
         if self.dates and day < self.dates[-1]:
             problem = f"{day} comes after {self.dates[-1]}: dates must ascend"
@@ -175,7 +188,7 @@ class _Reading:
 
     def _symbol(self, cell: Cell) -> Symbol:
         if not isinstance(cell.symbol, str):
-            raise self._wrong(cell, SYMBOL, f"expected a symbol, got {str(cell.symbol)[:40]!r}")
+            raise self._wrong(cell, SYMBOL, f"expected a symbol, got {shown(cell.symbol)}")
         known = self._symbols.get(cell.symbol)
         if known is None:
             try:
@@ -215,8 +228,9 @@ def read_prices(name: str, given: Any) -> Table:
 
 
 def _check_price(day: date, symbol: Symbol, value: Number) -> Objection | None:
-    if not value > 0:
-        return Objection(None, f"{symbol} on {day}: expected a price above zero, got {value}")
+    if not 0 < value <= MAX_MONEY:
+        problem = f"expected a price above zero, at most {MAX_MONEY:f}, got {value}"
+        return Objection(None, f"{symbol} on {day}: {problem}")
     if not has_few_digits(exactly(value)):
         return Objection(None, f"{symbol} on {day}: more digits than a price may have: {value}")
     return None
@@ -231,7 +245,7 @@ def beside(prices: Table) -> Check:
         if symbol not in known:
             return Objection(SYMBOL, f"unknown symbol: no prices of {symbol}")
         if day not in at:
-            return Objection(DATE, _undated(day, prices))
+            return Objection(DATE, undated(day, prices))
         if value and symbol not in at[day]:
             return Objection(DATE, f"{symbol} on {day}: its prices begin later")
         return None
@@ -239,7 +253,8 @@ def beside(prices: Table) -> Check:
     return check
 
 
-def _undated(day: date, prices: Table) -> str:
+def undated(day: date, prices: Table) -> str:
+    """Say why there can be no signals of a date without prices."""
     earlier = [each for each in prices.dates if each < day]
     if not earlier:
         return f"{day} is before the first price, of {prices.dates[0]}"

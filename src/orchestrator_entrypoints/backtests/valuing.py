@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from attrs import define
 
 from orchestrator_core.identifiers import Symbol
-from orchestrator_core.money import WIDE, ZERO, add_all
+from orchestrator_core.money import WIDE, ZERO, add_all, rounded
 from orchestrator_entrypoints.backtests.account import Account
 from orchestrator_entrypoints.backtests.fills import Fill
 from orchestrator_entrypoints.backtests.result import Day
@@ -38,7 +38,7 @@ class Valuing:
             fills: Of the day.
         """
         long, short = account.worth(closes)
-        equity = add_all((account.cash, long, -short))
+        equity = add_all((account.cash, long, short.copy_negate()))
         self.peak = max(self.peak, equity)
         return Day(
             date=day,
@@ -58,4 +58,4 @@ class Valuing:
             return ZERO
         rounding = WIDE.copy()
         rounding.prec, rounding.traps = 40, dict.fromkeys(rounding.traps, False)
-        return rounding.divide(below, self.peak).quantize(PLACES, rounding=ROUND_HALF_EVEN)
+        return rounded(rounding.divide(below, self.peak), PLACES, ROUND_HALF_EVEN)

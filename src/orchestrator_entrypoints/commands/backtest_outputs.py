@@ -1,7 +1,7 @@
 """What `backtest` and `sweep` leave behind: tables, and a page where it is wanted."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from attrs import frozen
@@ -34,6 +34,25 @@ class Outputs:
         """Return the path of a further file."""
         return self.directory / f"{self.name}{ending}"
 
+    def _own(self) -> Iterator[Path]:
+        """Go through the paths of every file that may bear the name."""
+        yield self.path_of(".html")
+        for table in TABLES:
+            for form in TableFormat:
+                yield self.path_of(f"-{table}.{form}")
+
+    def spare(self, inputs: Iterable[str]) -> None:
+        """Return if none of the files that are read would be removed.
+
+        Raises:
+            CommandFailure: One would.
+        """
+        own = {path.resolve() for path in self._own()}
+        for name in inputs:
+            if Path(name).resolve() in own:
+                problem = f"--name: {name} is read, and would be written over"
+                raise CommandFailure(problem, ExitCode.USAGE)
+
     def write(self, tables: Mapping[str, Table], page: Callable[[], Page]) -> tuple[Path, ...]:
         """Write tables, each to a file of its name, and the page; return their paths.
 
@@ -42,10 +61,8 @@ class Outputs:
         Raises:
             OSError: A file cannot be written.
         """
-        for table in TABLES:
-            for form in TableFormat:
-                self.path_of(f"-{table}.{form}").unlink(missing_ok=True)
-        self.path_of(".html").unlink(missing_ok=True)
+        for path in self._own():
+            path.unlink(missing_ok=True)
         paths = [
             write_table(self.directory, f"{self.name}-{name}", table, self.form)
             for name, table in tables.items()
@@ -77,7 +94,10 @@ def outputs_of(arguments: argparse.Namespace, console: Console) -> Outputs:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandFailure(f"--out: {describe_os_error(error)}", ExitCode.USAGE) from None
-    return Outputs(directory, arguments.name, form, has_page=_has_page(arguments, console))
+    outputs = Outputs(directory, arguments.name, form, has_page=_has_page(arguments, console))
+    read = (getattr(arguments, name, None) for name in ("signals", "prices", "from_runs", "data"))
+    outputs.spare(path for path in read if path is not None)
+    return outputs
 
 
 def _has_page(arguments: argparse.Namespace, console: Console) -> bool:

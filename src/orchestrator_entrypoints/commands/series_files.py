@@ -54,7 +54,8 @@ def read_series(path: Path, names: Sequence[str], others: Sequence[str] = ()) ->
     for number, row in body:
         if len(row) != len(header):
             raise _failure(path, number, f"expected {len(header)} columns, got {len(row)}")
-    valued = [name for name in (*names, *others) if name in places]
+    # CLOSE and OPEN are tickers, too.
+    valued = [name for name in header if name.lower() in names and not name.isupper()]
     if SYMBOL not in places and valued:
         raise _failure(path, None, f"expected a column symbol beside {valued[0]}")
     if SYMBOL not in places:
@@ -121,18 +122,19 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     try:
         with path.open("rb") as file:
             table = parquet.read_table(file)
-    except pa.ArrowInvalid as problem:
+            columns = [column.to_pylist() for column in table.columns]
+    except (pa.ArrowException, ValueError, OverflowError) as problem:
         raise CommandFailure(f"{path}: no Parquet: {problem}", ExitCode.USAGE) from None
-    if _INDEX in table.column_names:
-        # Of a data frame whose dates are its index; else of no meaning here.
-        is_dates = DATE not in (name.lower() for name in table.column_names)
-        table = (
-            table.rename_columns([DATE if each == _INDEX else each for each in table.column_names])
-            if is_dates
-            else table.drop_columns([_INDEX])
-        )
-    yield table.column_names
-    yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
+    names = list(table.column_names)
+    if _INDEX in names:
+        place = names.index(_INDEX)
+        # Of a data frame whose dates are its index; beside dates it means nothing here.
+        if DATE in (name.lower() for name in names):
+            del names[place], columns[place]
+        else:
+            names[place] = DATE
+    yield names
+    yield from zip(*columns, strict=True)
 
 
 def _by_day(path: Path, header: Sequence[str], dated: int, body: Body) -> Iterator[Given]:

@@ -100,7 +100,9 @@ def write_page(page: Page, path: Path) -> None:
     require_plots()
     from plotly.offline import get_plotlyjs  # noqa: PLC0415 - optional
 
-    path.write_text(_html(page, get_plotlyjs()), encoding="utf-8")
+    # A file's name may be none that UTF-8 can write.
+    html = _html(page, get_plotlyjs())
+    path.write_text(html, encoding="utf-8", errors="backslashreplace")
 
 
 def _html(page: Page, plotly: str) -> str:

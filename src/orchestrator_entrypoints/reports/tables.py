@@ -76,6 +76,9 @@ def write_table(directory: Path, name: str, table: Table, form: TableFormat) -> 
 
 
 def _cell(value: Value) -> object:
+    if isinstance(value, str):
+        # A return by itself is a row's end to readers, and not quoted by the writer.
+        return value.replace("\r", " ")
     return f"{value:f}" if isinstance(value, Decimal) else value
 
 

@@ -33,7 +33,8 @@ class BacktestWork:
         """What stands for the data, the policy, the fills, and our code."""
         digest = hashlib.sha256(code_digest().encode())
         # In words, since the texts of sets differ from process to process.
-        for part in (dict(self.policy.in_words()), self.fills, self.inputs.at, *self._rows()):
+        words = {**self.policy.in_words(), "strategy_id": self.policy.strategy_id}
+        for part in (words, self.fills, self.inputs.at, *self._rows()):
             digest.update(f"{part!r}\n".encode())
         return digest.hexdigest()
 

@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from math import prod
 from random import Random
 from typing import Protocol
 
 from attrs import field, frozen
+
+from orchestrator_core.money import WIDE, has_few_digits
 
 # Names and values as they are written, in the order of the axes.
 Cell = tuple[tuple[str, str], ...]
@@ -93,7 +96,7 @@ def parse_axis(text: str) -> Axis:
 def _meant(value: str) -> str:
     """Return a number as it is written in one way, and other words as they are."""
     try:
-        return f"{Decimal(value).normalize():f}"
+        return f"{WIDE.normalize(Decimal(value)):f}"
     except ArithmeticError:
         return value
 
@@ -106,15 +109,17 @@ def _values_of(name: str, part: str) -> Iterator[str]:
     last, _, step = rest.partition(":")
     try:
         value, end, by = (Decimal(each) for each in (first, last, step))
-        if not (value.is_finite() and end.is_finite() and by > 0 and value <= end):
-            raise ValueError(f"{name}: expected FIRST..LAST:STEP, ascending, got {part!r}")
-        if (end - value) / by >= MAX_VALUES:
-            raise ValueError(f"{name}: {part} is more than {MAX_VALUES:,} values")
     except InvalidOperation:
         raise ValueError(f"{name}: expected numbers as FIRST..LAST:STEP, got {part!r}") from None
+    if not all(each.is_finite() and has_few_digits(each) for each in (value, end, by)):
+        raise ValueError(f"{name}: expected numbers of at most 40 digits, got {part!r}")
+    if not (by > 0 and value <= end):
+        raise ValueError(f"{name}: expected FIRST..LAST:STEP, ascending, got {part!r}")
+    if Fraction(end) - Fraction(value) >= MAX_VALUES * Fraction(by):
+        raise ValueError(f"{name}: {part} is more than {MAX_VALUES:,} values")
     while value <= end:
         yield f"{value:f}"
-        value += by
+        value = WIDE.add(value, by)
 
 
 def count_cells(axes: Sequence[Axis]) -> int:
@@ -139,7 +144,10 @@ def sample(axes: Sequence[Axis], count: int, seed: int) -> tuple[Cell, ...]:
     total = count_cells(axes)
     if count >= total:
         return grid(axes)
-    places = Random(seed).sample(range(total), count)  # noqa: S311 - to be repeated, not secret
+    draw = Random(seed)  # noqa: S311 - to be repeated, not secret
+    places: set[int] = set()
+    while len(places) < count:
+        places.add(draw.randrange(total))
     return tuple(_cell_at(axes, place) for place in sorted(places))
 
 

@@ -109,8 +109,10 @@ def _install(client: Client, plugin: WorkPlugin, seconds: float) -> None:
 
 def _computed(client: Client, plugin: str, cells: Sequence[Cell]) -> Iterator[Outcome]:
     done: Queue[Future[Outcome]] = Queue()
+    task = _Computation(plugin)
+    # Keys of one group wait at the scheduler, not at workers that may die.
     waiting: dict[Future[Outcome], Cell] = {
-        client.submit(_Computation(plugin), cell, key=f"{plugin}-{place}", pure=False): cell
+        client.submit(task, cell, key=(plugin, place), priority=-place, pure=False): cell
         for place, cell in enumerate(cells)
     }
     for future in waiting:

@@ -2,7 +2,8 @@
 
 The first line names the inputs by a digest; a journal of other inputs is refused, not mixed. A line
 counts once it ends in a newline: what a kill cut short is cut off when the file is opened again,
-and that cell computed anew. The cells of a sweep are no part of the digest, so a grid may grow.
+and that cell computed anew. Each line ends in a checksum of itself. A sweep's cells are no part
+of the digest, so a grid may grow.
 """
 
 import json
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from io import BufferedRandom
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from attrs import field, frozen
 
@@ -22,7 +24,7 @@ try:
 except ImportError:  # no POSIX system: two sweeps on one file are not told apart
     fcntl = None  # type: ignore[assignment]
 
-VERSION = 1
+VERSION = 2
 
 
 class JournalError(Exception):
@@ -104,17 +106,23 @@ def _read(path: Path, number: int, line: bytes) -> tuple[Cell, Outcome]:
 
 
 def _loaded(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    text, _, checksum = line.rpartition(b" ")
     try:
-        value = json.loads(line)
-    except ValueError:
+        value = json.loads(text) if checksum == _checksum(text) else None
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise JournalError(f"{path}: line {number} is damaged")
+        raise JournalError(f"{path}: line {number} is damaged, or is no line of a sweep's journal")
     return value
 
 
 def _line_of(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+    text = json.dumps(value, separators=(",", ":")).encode()
+    return text + b" " + _checksum(text) + b"\n"
+
+
+def _checksum(text: bytes) -> bytes:
+    return f"{crc32(text):08x}".encode()
 
 
 def _write(file: BufferedRandom, line: bytes) -> None:
