@@ -94,6 +94,7 @@ def add_all(amounts: Iterable[Decimal]) -> Decimal:
 def rounded(amount: Decimal, places: Decimal, rounding: str) -> Decimal:
     """Return the amount to as many places as `places` has.
 
+    >>> from decimal import ROUND_HALF_EVEN
     >>> rounded(Decimal("0.125"), Decimal("0.01"), ROUND_HALF_EVEN)
     Decimal('0.12')
     """
