@@ -109,6 +109,9 @@ def cells_of(given: Any) -> Iterable[Given]:
 
 def _of_rows(rows: Iterable[Any]) -> Iterator[Given]:
     for place, row in enumerate(rows):
+        if type(row) is tuple and len(row) == CELL_PARTS:  # what most rows are
+            yield Cell(row[0], row[1], row[2], place)
+            continue
         if isinstance(row, Cell | EmptyRow):
             yield row
             continue

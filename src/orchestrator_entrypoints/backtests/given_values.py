@@ -49,6 +49,9 @@ def number_of(value: Any) -> Number:
     >>> number_of("0.10")
     Decimal('0.10')
     """
+    if type(value) in {float, Decimal} and _is_finite(value):
+        plain: Number = value
+        return plain
     number = _bare(value)
     if isinstance(number, str):
         try:
