@@ -146,6 +146,11 @@ D0, D1 = DAYS
         (Matrix(DAYS, ["KO"], [[1.0]]), "value", None, "expected 2 rows of 1 values"),
         ({D0: {"K O": 1}}, "K O", 0, "'K O' is no symbol"),
         (LikePolars({"date": [D0, D0], "KO": [1, 2]}), "date", 1, "2024-01-02 is given twice"),
+        (
+            LikePolars({"date": [D0, D0], "KO": [1, None], "MO": [None, 2]}),
+            *("date", 1, "2024-01-02 is given twice"),
+        ),
+        (LikePolars({"date": [D0], "KO": [1], "ko": [2]}), "ko", 0, "KO is given twice"),
         ({D0: {"KO": "x"}}, "KO", 0, "expected a finite number, got 'x'"),
         (LikePolars({**LONG, "weight": [1, "x", 2]}), "weight", 1, "MO: expected a finite"),
         (LikePolars({"KO": [1]}), "date", None, "expected a column date"),

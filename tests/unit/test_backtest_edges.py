@@ -10,6 +10,7 @@ from attrs import evolve
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.model import Signal, SignalBatch
 from orchestrator_entrypoints.backtests.backtesting import backtest
+from orchestrator_entrypoints.backtests.figures import figures_of
 from orchestrator_entrypoints.backtests.fills import FillModel
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.tables import BacktestDataError
@@ -58,6 +59,7 @@ def test_results_do_not_hang_on_the_callers_decimal_context(precision: int, engi
         context.prec = precision
         found = backtest([("2024-01-02", "KO", 0.25)], PLAIN, policy=policy)
         summary = found.summary()
+        assert figures_of(found) == figures_of(expected)
     assert (found.engine, summary) == (engine, expected.summary())
     assert found.days == expected.days
 

@@ -1,4 +1,4 @@
-"""ColumnarEngine decide as the workflow does, or say why they do not."""
+"""Arrays decide as the workflow does, or say why they do not."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta

@@ -119,6 +119,17 @@ def test_a_fault_of_a_symbol_that_has_no_order_is_told_of() -> None:
     assert missed.days == backtest(SIGNALS, PRICES, policy=FIXED).days
 
 
+def test_a_fault_of_a_day_without_an_order_or_a_run_is_told_of() -> None:
+    signals = {DAYS[0]: {"KO": 0.2}, DAYS[1]: {"KO": 0.2}, DAYS[2]: {"KO": 0.2}}
+    crash = FillModel(faults=[Fault(DAYS[1], FaultKind.CRASH), Fault(DAYS[0], FaultKind.CRASH)])
+    notes = backtest(signals, PRICES, policy=FIXED, fills=crash).notes
+    assert notes == (f"crash on {DAYS[1]} met no order",)
+    down = {day: {"KO": price} for day, price in zip(DAYS, [100, 100, 900, 900], strict=True)}
+    short = {day: {"KO": -1.0} for day in DAYS[:-1]}
+    late = FillModel(faults=[Fault(DAYS[2], FaultKind.KILL_SWITCH)])
+    assert f"kill_switch on {DAYS[2]} met no run" in backtest(short, down, fills=late).notes
+
+
 def test_a_gateway_that_is_down_costs_the_day() -> None:
     result = with_fault(FaultKind.GATEWAY_DOWN)
     assert result.days[0].run_status == "failed"
@@ -194,22 +205,6 @@ def test_a_fault_of_a_day_without_a_run_is_refused() -> None:
         backtest(SIGNALS, PRICES, fills=FillModel(faults=[Fault(DAYS[3], FaultKind.CRASH)]))
     with pytest.raises(ValueError, match="befalls the whole day"):
         Fault(DAYS[0], FaultKind.KILL_SWITCH, KO)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("slippage_bps", -1),
-        ("slippage_bps", 10_000),
-        ("commission_per_share", "inf"),
-        ("partial_fraction", 1.5),
-        ("rejection_rate", -0.1),
-        ("at", "yesterday"),
-    ],
-)
-def test_a_fill_model_is_valid_from_birth(field: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=r"expected|not a valid"):
-        FillModel(**{field: value})
 
 
 def test_a_gateway_asked_twice_fills_an_order_once() -> None:

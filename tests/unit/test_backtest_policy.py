@@ -37,6 +37,8 @@ def test_every_field_that_may_be_written_is_documented() -> None:
         ("lot", 0),
         ("rebalance_every", 1.5),
         ("engine", "fast"),
+        ("compounds", "false"),
+        ("keeps_runs", 1),
     ],
 )
 def test_a_policy_is_valid_from_birth(field: str, value: object) -> None:
@@ -65,8 +67,12 @@ def test_a_fill_model_is_valid_from_birth(field: str, value: object) -> None:
 
 
 def test_a_seed_and_faults_are_of_their_kinds() -> None:
-    with pytest.raises(TypeError, match="seed"):
-        FillModel(seed="a")
+    for seed in ("a", True, 1.5):
+        with pytest.raises(ValueError, match="seed: expected a whole number"):
+            FillModel(seed=seed)
+    for name in ("rules", "limits"):
+        with pytest.raises(TypeError, match=name):
+            BacktestPolicy(**{name: None})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="faults"):
         FillModel(faults=[(DAY, "crash")])  # type: ignore[list-item]
 

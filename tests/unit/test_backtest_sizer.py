@@ -74,6 +74,10 @@ def test_what_no_run_would_take_is_refused() -> None:
         decide({"KO": 0.1}, {"KO": 1}, day=MONDAY, held={"KO": 1.5})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="capital: expected a finite number"):
         decide({"KO": 0.1}, {"KO": 1}, day=MONDAY, capital="much")
+    with pytest.raises(ValueError, match="KO: is given twice"):
+        decide({"KO": 0.1, "ko": 0.3}, {"KO": 1}, day=MONDAY)
+    with pytest.raises(ValueError, match="KO: expected a price above zero, at most"):
+        decide({"KO": 0.1}, {"KO": 1e16}, day=MONDAY)
     with pytest.raises(ValueError, match="expected a day such as"):
         decide({"KO": 0.1}, {"KO": 1}, day="monday")
 

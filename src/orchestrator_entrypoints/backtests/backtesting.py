@@ -55,13 +55,15 @@ def backtest(
         signals: Weights by date and symbol, fractions of capital, positive long, negative short; or
             whole `SignalBatch`es, one a date. A date's signals may know its close.
         prices: Closes by date and symbol, account currency per share.
-        opens: The same of the opens; orders trade at them where they are given.
+        opens: The same of the opens; orders trade at them where they are given, unless `fills`
+            says otherwise.
         policy: Under what is decided.
         fills: What becomes of orders.
         progress: Told after each date how many are done, and of how many.
 
     Raises:
         BacktestDataError: It says where signals or prices are wrong.
+        TypeError: The policy or the fills are of another kind.
         ValueError: A fault is of a date that has no run.
 
     >>> closes = {"2024-01-02": {"KO": 50}, "2024-01-03": {"KO": 60}, "2024-01-04": {"KO": 66}}
@@ -97,6 +99,11 @@ def backtest_inputs(
         return run.columnar()
     except NotColumnar as refused:
         return run.faithful(f"decided by the workflow, not by arrays: {refused.reason}")
+
+
+def in_words(policy: BacktestPolicy, inputs: Inputs, fills: FillModel) -> Mapping[str, str]:
+    """Return under what is decided, and how orders fill, by name."""
+    return {**policy.in_words(), "fills": inputs.at.value, **fills.in_words()}
 
 
 def _rebalance_days(inputs: Inputs, policy: BacktestPolicy) -> list[date]:
@@ -176,11 +183,7 @@ class _Backtest:
             orders=tuple(orders),
             runs=tuple(runs),
             capital=self.policy.capital,
-            policy={
-                **self.policy.in_words(),
-                "fills": self.inputs.at.value,
-                **self.model.in_words(),
-            },
+            policy=in_words(self.policy, self.inputs, self.model),
             engine=name,
             notes=(*notes, *engine.notes(), *self._notes(days)),
         )
@@ -208,6 +211,10 @@ class _Backtest:
             yield f"the signals of {last} have no later price to trade at: no run"
         if self.policy.compounds and any(map(_is_ruined, days)):
             yield "where the account is worth nothing at a close, there is no run"
+        idle = {day.date for day in days if day.run_status is None}
+        for fault in self.model.faults:
+            if fault.day in idle:
+                yield f"{fault.kind} on {fault.day} met no run"
         limits, lots = self.policy.limits, self.policy.rules.lot_sizes
         named = limits.restricted_symbols | (limits.allowed_symbols or frozenset()) | lots.keys()
         unknown = sorted(named - self.inputs.symbols)

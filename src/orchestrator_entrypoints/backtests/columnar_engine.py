@@ -42,7 +42,7 @@ from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 # Why orders are not sent; None counts those that are.
 Whys = Counter[SkipReason | DenialCode | None]
 
-# Shares of the orders of one symbol, so signed, and what they make of its position beside targets.
+# Symbols, and the shares of the orders of each, so signed.
 _Orders = list[tuple[Symbol, tuple[int, ...]]]
 
 

@@ -94,9 +94,7 @@ class FaithfulEngine:
         day = batch.as_of_date
         faults = self.model.faults_on(day)
         staged = run_sync(self._stage.live_through(batch, request, market, faults))
-        self._missed += [
-            fault for fault in faults if fault.symbol and fault not in self._stage.gateway.befallen
-        ]
+        self._missed += [fault for fault in faults if fault not in self._stage.gateway.befallen]
         figures = run_figures_of(staged)
         if not self.keeps_runs:
             return Decided(figures, staged.fills)
@@ -105,7 +103,8 @@ class FaithfulEngine:
 
     def notes(self) -> Iterator[str]:
         for fault in self._missed:
-            yield f"{fault.kind} of {fault.symbol} on {fault.day} met no order"
+            whose = "" if fault.symbol is None else f" of {fault.symbol}"
+            yield f"{fault.kind}{whose} on {fault.day} met no order"
 
 
 def why_not_columnar(

@@ -18,7 +18,12 @@ from attrs.validators import deep_iterable, instance_of
 from orchestrator_core.identifiers import Symbol, parse_symbol
 from orchestrator_core.model import OrderIntent
 from orchestrator_core.money import EXACT, ZERO, add_all, has_few_digits, multiply
-from orchestrator_entrypoints.backtests.given_values import day_of, exactly, number_of, whole_of
+from orchestrator_entrypoints.backtests.given_values import (
+    day_of,
+    exactly,
+    number_of,
+    python_number,
+)
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -112,6 +117,11 @@ def _require_cost(_instance: object, attribute: "Attribute[Decimal]", value: obj
         raise ValueError(f"{attribute.name}: expected a number from 0, got {str(value)[:60]}")
 
 
+def _require_seed(_instance: object, attribute: "Attribute[int]", value: object) -> None:
+    if type(value) is not int:
+        raise ValueError(f"{attribute.name}: expected a whole number, got {value!r}")
+
+
 def _require_fraction(_instance: object, attribute: "Attribute[Decimal]", value: object) -> None:
     if not (isinstance(value, Decimal) and 0 <= value <= 1 and has_few_digits(value)):
         problem = f"expected a fraction from 0 to 1, got {str(value)[:60]}"
@@ -154,7 +164,7 @@ class FillModel:
     partial_fraction: Decimal = field(
         default=Decimal("0.5"), converter=_number, validator=_require_fraction
     )
-    seed: int = field(default=0, converter=whole_of, validator=instance_of(int))
+    seed: int = field(default=0, converter=python_number, validator=_require_seed)
     faults: tuple[Fault, ...] = field(
         default=(), converter=_as_tuple, validator=deep_iterable(instance_of(Fault))
     )

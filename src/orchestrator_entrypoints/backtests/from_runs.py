@@ -16,6 +16,7 @@ from orchestrator_core.allocating import Allocation, allocation_of
 from orchestrator_core.errors import InvalidRequest
 from orchestrator_core.identifiers import RunId, Symbol
 from orchestrator_core.model import Quote, SignalBatch
+from orchestrator_core.money import multiply
 from orchestrator_core.orders import order_of
 from orchestrator_core.plans import SizingDecision, Snapshot
 from orchestrator_core.record import canonical_json
@@ -116,7 +117,8 @@ def backtest_from_runs(
         policies: What is to be otherwise, by name. Prices and weights of symbols are not changed.
         prices: Closes by date and symbol, account currency per share; None takes those that the
             runs were sized with, each standing until the next run that saw one.
-        opens: The same of the opens, beside `prices`; orders trade at them where they are given.
+        opens: The same of the opens, beside `prices`; orders trade at them where they are given,
+            unless `fills` says otherwise.
         fills: What becomes of orders.
 
     Raises:
@@ -125,10 +127,6 @@ def backtest_from_runs(
         InvalidRequest: A change is out of bounds.
     """
     derived, notes = _derive_all(records)
-    strategies = {each.snapshot.decision.strategy_id for _, each in derived}
-    if len(strategies) != 1:
-        found = ", ".join(sorted(strategies)) or "none that can be read"
-        raise ValueError(f"records: expected runs of one strategy, got {found}")
     if AS_RECORDED in policies:
         raise InvalidRequest("policies", f"{AS_RECORDED!r} is the name of the policy recorded")
     for changes in policies.values():
@@ -145,7 +143,7 @@ def backtest_from_runs(
     notes += said
     outcomes = []
     for name, changes in {AS_RECORDED: Changes(), **policies}.items():
-        runs = tuple(_decide_again(run_id, each, changes) for run_id, each in derived)
+        runs = tuple(_decide_again(name, run_id, each, changes) for run_id, each in derived)
         result = None
         if inputs is not None:
             policy = _policy_of(merged[min(merged)], changes, inputs.symbols)
@@ -180,7 +178,7 @@ def _strange_prices(merged: Mapping[date, Snapshot], inputs: Inputs) -> Iterator
         sized_with = {each.symbol: each.price for each in quotes if isinstance(each, Quote)}
         for symbol in sorted(sized_with.keys() & closes.keys()):
             price, close = sized_with[symbol], closes[symbol]
-            if not price / FAR <= close <= price * FAR:
+            if multiply(close, FAR) < price or close > multiply(price, FAR):
                 yield (
                     f"{symbol} closes at {close:f} on {day}, and a run was sized with {price:f}: "
                     "are the prices adjusted otherwise?"
@@ -191,6 +189,11 @@ def _strange_prices(merged: Mapping[date, Snapshot], inputs: Inputs) -> Iterator
 def _derive_all(
     records: Iterable[StoredRecord],
 ) -> tuple[list[tuple[RunId, Derivation]], list[str]]:
+    """Return the runs in the order of their start, and which are left out.
+
+    Raises:
+        ValueError: They are not of one strategy.
+    """
     derived, notes = [], []
     for record in sorted(records, key=lambda each: (each.started_at, each.run_id)):
         try:
@@ -199,6 +202,10 @@ def _derive_all(
             notes.append(f"run {record.run_id} is left out: {error}")
             continue
         derived.append((record.run_id, derivation))
+    strategies = {each.snapshot.decision.strategy_id for _, each in derived}
+    if len(strategies) != 1:
+        found = ", ".join(sorted(strategies)) or "none that can be read"
+        raise ValueError(f"records: expected runs of one strategy, got {found}")
     return derived, notes
 
 
@@ -224,9 +231,12 @@ def _merge(earlier: Snapshot, later: Snapshot) -> Snapshot:
     return evolve(earlier, batch=batch, quotes=(*earlier.quotes, *later.quotes))
 
 
-def _decide_again(run_id: RunId, derivation: Derivation, changes: Changes) -> Redecided:
+def _decide_again(name: str, run_id: RunId, derivation: Derivation, changes: Changes) -> Redecided:
     snapshot = derivation.snapshot
-    found = what_if(snapshot, changes)
+    try:
+        found = what_if(snapshot, changes)
+    except InvalidRequest as refused:
+        raise InvalidRequest("policies", f"{name}: {refused.problem}") from None
     denial = found.after.refusal
     if found.refusal is None:
         differences = compare(_rows_of(found.before.decisions), _rows_of(found.after.decisions))

@@ -70,7 +70,7 @@ class SimulatedGateway:
         """
         self._market, self._faults = market, tuple(faults)
         self.fills, self.befallen = [], set()
-        self.ledger.is_down = self._befalls(FaultKind.GATEWAY_DOWN)
+        self.ledger.is_down = self.befalls(FaultKind.GATEWAY_DOWN)
 
     def come_back(self) -> None:
         """Let the gateway be reached, and nothing more go wrong."""
@@ -93,7 +93,7 @@ class SimulatedGateway:
         self, intents: Sequence[OrderIntent], *, deadline: float
     ) -> Sequence[SubmitOutcome]:
         outcomes = [await self._place(intent, deadline) for intent in intents]
-        if self._befalls(FaultKind.CRASH):
+        if self.befalls(FaultKind.CRASH):
             self._faults = ()
             raise Crashed
         return outcomes
@@ -107,7 +107,8 @@ class SimulatedGateway:
     async def safety_flags(self) -> SafetyFlags:
         return await self.ledger.safety_flags()
 
-    def _befalls(self, kind: FaultKind, symbol: Symbol | None = None) -> bool:
+    def befalls(self, kind: FaultKind, symbol: Symbol | None = None) -> bool:
+        """Whether a fault of that kind meets the symbol's order, or the day; it is put down."""
         met = [
             fault for fault in self._faults if fault.kind is kind and fault.symbol in (None, symbol)
         ]
@@ -138,16 +139,14 @@ class SimulatedGateway:
         if self.model.is_rejected(intent):
             return Behaviour.REJECT
         for kind, behaviour in _BEHAVIOURS.items():
-            if self._befalls(kind, intent.symbol):
+            if self.befalls(kind, intent.symbol):
                 return behaviour
         return Behaviour.TAKE
 
     def _fill(self, intent: OrderIntent) -> None:
         id_ = intent.client_order_id
         self._filled.add(id_)
-        is_partial = self._befalls(FaultKind.PARTIAL, intent.symbol) or self.model.is_partial(
-            intent
-        )
+        is_partial = self.befalls(FaultKind.PARTIAL, intent.symbol) or self.model.is_partial(intent)
         fill = self.model.fill(intent, self._market[intent.symbol], is_partial=is_partial)
         if fill.qty:
             self.ledger.fill(id_, price=fill.price, qty=fill.qty)

@@ -5,6 +5,8 @@ from decimal import Decimal, InvalidOperation
 from math import isfinite
 from typing import Any
 
+from orchestrator_core.money import MAX_DIGITS, MAX_MONEY, has_few_digits
+
 Number = float | int | Decimal
 
 
@@ -65,9 +67,18 @@ def number_of(value: Any) -> Number:
     return found
 
 
-def whole_of(value: Any) -> Any:
-    """Return numpy's integer as Python's, and anything else as it is."""
+def python_number(value: Any) -> Any:
+    """Return a number of numpy's as Python's, and anything else as it is."""
     return _bare(value)
+
+
+def price_problem(price: Number) -> str | None:
+    """Say why a number is no price, account currency per share; None where it is one."""
+    if not 0 < price <= MAX_MONEY:
+        return f"expected a price above zero, at most {MAX_MONEY:f}, got {price}"
+    if not has_few_digits(exactly(price)):
+        return f"expected a price of at most {MAX_DIGITS} digits, got {price}"
+    return None
 
 
 def shares_of(value: Any) -> int:

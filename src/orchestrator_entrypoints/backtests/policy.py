@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from attrs import Attribute, evolve, field, frozen
+from attrs.validators import instance_of
 
 from orchestrator_adapters.memory.orders import PAPER
 from orchestrator_core import __version__
@@ -16,7 +17,7 @@ from orchestrator_core.policy import RunPolicy
 from orchestrator_core.record_policies import encode_limits, encode_rules
 from orchestrator_core.requests import RunRequest
 from orchestrator_core.sizing import SizingMode, SizingRules
-from orchestrator_entrypoints.backtests.given_values import exactly, number_of, whole_of
+from orchestrator_entrypoints.backtests.given_values import exactly, number_of, python_number
 
 ENVIRONMENT = "backtest"
 STRATEGY_ID = StrategyId("backtest")
@@ -33,6 +34,11 @@ def _require_count(_instance: object, attribute: "Attribute[int]", value: int) -
 def _require_engine(_instance: object, attribute: "Attribute[EngineName]", value: str) -> None:
     if value not in ENGINES:
         raise ValueError(f"{attribute.name}: expected one of {', '.join(ENGINES)}, got {value!r}")
+
+
+def _require_truth(_instance: object, attribute: "Attribute[bool]", value: object) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{attribute.name}: expected True or False, got {value!r}")
 
 
 def _parse_capital(value: Decimal | str | float) -> Decimal:
@@ -75,13 +81,13 @@ class BacktestPolicy:
 
     capital: Decimal = field(default=Decimal(100_000), converter=_parse_capital)
     max_position_size: Decimal | None = field(default=None, converter=_parse_cap)
-    rules: SizingRules = field(factory=_delta)
-    limits: Limits = field(factory=Limits)
-    lot: int = field(default=1, converter=whole_of, validator=_require_count)
-    compounds: bool = True
-    rebalance_every: int = field(default=1, converter=whole_of, validator=_require_count)
+    rules: SizingRules = field(factory=_delta, validator=instance_of(SizingRules))
+    limits: Limits = field(factory=Limits, validator=instance_of(Limits))
+    lot: int = field(default=1, converter=python_number, validator=_require_count)
+    compounds: bool = field(default=True, validator=_require_truth)
+    rebalance_every: int = field(default=1, converter=python_number, validator=_require_count)
     engine: EngineName = field(default="auto", validator=_require_engine)
-    keeps_runs: bool = True
+    keeps_runs: bool = field(default=True, validator=_require_truth)
     strategy_id: StrategyId = STRATEGY_ID
 
     def rules_for(self, symbols: Iterable[Symbol]) -> SizingRules:

@@ -104,7 +104,10 @@ def changes_with(
 
 
 def full_name(name: str) -> str:
-    """Return a field's name for its short one, or the name as it is."""
+    """Return a field's name for its short one, a lot's with the symbol in upper case."""
+    prefix = f"{LOT}."
+    if name.startswith(prefix):
+        return prefix + name.removeprefix(prefix).strip().upper()
     return SHORT.get(name, name)
 
 

@@ -25,6 +25,7 @@ from orchestrator_entrypoints.backtests.given_values import (
     day_of,
     exactly,
     number_of,
+    price_problem,
     shares_of,
 )
 from orchestrator_entrypoints.backtests.inputs import asked_for, batch_of
@@ -78,15 +79,18 @@ def decide(
 
 def _price_of(value: Any) -> Number:
     price = number_of(value)
-    if not price > 0:
-        raise ValueError(f"expected a price above zero, got {price}")
+    problem = price_problem(price)
+    if problem is not None:
+        raise ValueError(problem)
     return price
 
 
 def _by_symbol(values: Mapping[str, Any], read: Callable[[Any], Read]) -> dict[Symbol, Read]:
-    numbers = {}
+    numbers: dict[Symbol, Read] = {}
     for name, value in values.items():
         symbol = parse_symbol(name)
+        if symbol in numbers:
+            raise ValueError(f"{symbol}: is given twice")
         try:
             numbers[symbol] = read(value)
         except ValueError as problem:

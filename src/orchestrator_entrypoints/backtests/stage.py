@@ -161,7 +161,7 @@ class Stage:
         self._wait_until(datetime.combine(batch.as_of_date, DECISION_TIME))
         self._runs.committed = None
         self.gateway.open_day(market.next_prices, faults)
-        halts = any(fault.kind is FaultKind.KILL_SWITCH for fault in faults)
+        halts = self.gateway.befalls(FaultKind.KILL_SWITCH)
         if halts:
             await self._engage()
         staged = await self._run(request, self._ports(batch, market))

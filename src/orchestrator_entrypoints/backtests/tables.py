@@ -12,7 +12,6 @@ from attrs import define, field, frozen
 
 from orchestrator_core.errors import InvalidRequest, OrchestratorError
 from orchestrator_core.identifiers import Symbol, parse_symbol
-from orchestrator_core.money import MAX_MONEY, has_few_digits
 from orchestrator_entrypoints.backtests.frames import (
     DATE,
     SYMBOL,
@@ -26,8 +25,8 @@ from orchestrator_entrypoints.backtests.frames import (
 from orchestrator_entrypoints.backtests.given_values import (
     Number,
     day_of,
-    exactly,
     number_of,
+    price_problem,
     shown,
 )
 
@@ -40,7 +39,7 @@ class BacktestDataError(OrchestratorError, ValueError):
     Attributes:
         table: `signals`, `prices` or `opens`.
         field: `date`, `symbol`, `row`, or what the column of the value is called.
-        row: Where in what was given, counting from 0; None where it is about no one row.
+        row: Of a `Cell`; None where it is about no one row.
         problem: One sentence that names what was expected.
     """
 
@@ -151,9 +150,9 @@ class _Reading:
             self._go_to(cell)
         day, values = self.dates[-1], self.values[-1]
         symbol = self._symbol(cell)
+        if self.is_wide and cell.row != self.first_rows[-1]:
+            raise self._wrong(cell, DATE, f"{day} is given twice")
         if symbol in values:
-            if self.is_wide:
-                raise self._wrong(cell, DATE, f"{day} is given twice")
             raise self._wrong(cell, SYMBOL, f"{symbol} is given twice on {day}")
         value = self._number(cell)
         objection = self.check(day, symbol, value)
@@ -228,12 +227,8 @@ def read_prices(name: str, given: Any) -> Table:
 
 
 def _check_price(day: date, symbol: Symbol, value: Number) -> Objection | None:
-    if not 0 < value <= MAX_MONEY:
-        problem = f"expected a price above zero, at most {MAX_MONEY:f}, got {value}"
-        return Objection(None, f"{symbol} on {day}: {problem}")
-    if not has_few_digits(exactly(value)):
-        return Objection(None, f"{symbol} on {day}: more digits than a price may have: {value}")
-    return None
+    problem = price_problem(value)
+    return None if problem is None else Objection(None, f"{symbol} on {day}: {problem}")
 
 
 def beside(prices: Table) -> Check:

@@ -7,7 +7,7 @@ from attrs import fields
 from orchestrator_entrypoints.backtests.backtesting import backtest_inputs
 from orchestrator_entrypoints.backtests.result import OrderRow
 from orchestrator_entrypoints.commands.backtest_from_runs import backtest_from_runs
-from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_given, read_policy
+from orchestrator_entrypoints.commands.backtest_inputs import read_data, read_fills, read_policy
 from orchestrator_entrypoints.commands.backtest_outputs import outputs_of
 from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.commands.edge import CommandFailure
@@ -25,11 +25,11 @@ def backtest(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.from_runs is not None or arguments.since is not None:
         return backtest_from_runs(arguments, outputs, console)
     _refuse_alone(arguments, "strategy", "data")
-    given = read_given(arguments)
+    data = read_data(arguments)
     policy = read_policy(arguments)
-    fills = read_fills(arguments, has_opens=given.opens is not None)
-    inputs = given.read(fills.at)
-    with console.progress(f"{given.description}: days", total=len(inputs.dates)) as advance:
+    fills = read_fills(arguments, has_opens=data.opens is not None)
+    inputs = data.read(fills.at)
+    with console.progress(f"{data.description}: days", total=len(inputs.dates)) as advance:
         result = backtest_inputs(
             inputs, policy=policy, fills=fills, progress=lambda _done, _of: advance(1)
         )
@@ -38,7 +38,7 @@ def backtest(arguments: argparse.Namespace, console: Console) -> int:
         if result.engine == "faithful":  # arrays keep no orders
             tables["orders"] = Table.of(result.orders_table(), ORDER_COLUMNS)
         paths = outputs.write(
-            tables, lambda: backtest_page(result, title="Backtest", source=given.description)
+            tables, lambda: backtest_page(result, title="Backtest", source=data.description)
         )
     console.pairs(summary_lines(result.summary()))
     for note in result.notes:

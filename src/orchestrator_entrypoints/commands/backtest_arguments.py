@@ -10,7 +10,8 @@ def add_backtest_arguments(command: argparse.ArgumentParser) -> None:
         "--engine",
         choices=["auto", "faithful", "columnar"],
         default="auto",
-        help="what decides: the workflow itself, arrays equal to it, or what fits (auto)",
+        help="what decides: the workflow (auto, since runs are kept), or arrays equal to it, which"
+        " keep no orders",
     )
     recorded = command.add_argument_group(
         "recorded runs", "decide what production decided on again, under --policy"

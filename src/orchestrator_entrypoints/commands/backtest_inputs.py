@@ -33,7 +33,7 @@ CAP = "20000"
 
 
 @frozen
-class Given:
+class DataSet:
     """What a backtest is to be made of, as it was given.
 
     Attributes:
@@ -77,7 +77,7 @@ def located(files: Mapping[str, Path]) -> Iterator[None]:
         raise CommandFailure(problem, ExitCode.USAGE) from None
 
 
-def read_given(arguments: argparse.Namespace) -> Given:
+def read_data(arguments: argparse.Namespace) -> DataSet:
     """Return what was asked for: files, or the bundled data.
 
     Raises:
@@ -86,12 +86,12 @@ def read_given(arguments: argparse.Namespace) -> Given:
     """
     if arguments.signals is None and arguments.prices is None:
         signals, closes = bundled_rows()
-        return Given(signals, closes, None, DESCRIPTION)
+        return DataSet(signals, closes, None, DESCRIPTION)
     if arguments.signals is None or arguments.prices is None:
         raise CommandFailure("--signals and --prices go together", ExitCode.USAGE)
     file = read_series(Path(arguments.signals), WEIGHT_COLUMNS)
     prices = read_price_file(arguments.prices)
-    return Given(
+    return DataSet(
         file.cells,
         prices.cells,
         prices.others,

@@ -74,12 +74,13 @@ class Outputs:
 
 
 def outputs_of(arguments: argparse.Namespace, console: Console) -> Outputs:
-    """Return where files go, once it is sure that they can be written there.
+    """Return where files go; the directory is there then.
 
     Where plots cannot be drawn there is no page, which is told; all else is written.
 
     Raises:
-        CommandFailure: The name is a path, or the directory cannot be written to.
+        CommandFailure: The name is a path, the directory cannot be made, or a file that is read
+            would be written over.
         MissingExtra: A package that tables need is not installed.
     """
     form = TableFormat(arguments.format)

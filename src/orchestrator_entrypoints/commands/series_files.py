@@ -89,13 +89,13 @@ def _read(path: Path) -> tuple[list[str], Body]:
         raise CommandFailure(describe_os_error(error), ExitCode.USAGE) from None
     if not header:
         raise CommandFailure(f"{path}: is empty", ExitCode.USAGE)
+    if not header[0] and DATE not in map(str.lower, header):
+        header[0] = DATE  # the index of a data frame, which has no name
     return header, body
 
 
 def _places(path: Path, header: list[str]) -> dict[str, int]:
     """Return where each column stands, by its name in lower case."""
-    if not header[0] and DATE not in map(str.lower, header):
-        header[0] = DATE  # the index of a data frame, which has no name
     places = {name.lower(): place for place, name in enumerate(header)}
     if len(places) < len(header):
         twice = next(name for place, name in enumerate(header) if places[name.lower()] != place)
@@ -110,8 +110,10 @@ def _csv_rows(path: Path) -> Iterator[Row]:
         reader = csv.reader(file, strict=True)
         try:
             yield from reader
-        except (csv.Error, UnicodeDecodeError) as problem:
-            raise _failure(path, reader.line_num + 1, f"no CSV: {problem}") from None
+        except csv.Error as problem:
+            raise _failure(path, reader.line_num, f"no CSV: {problem}") from None
+        except UnicodeDecodeError as problem:
+            raise CommandFailure(f"{path}: no UTF-8: {problem}", ExitCode.USAGE) from None
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.policy_fields import full_name, policy_with
-from orchestrator_entrypoints.commands.backtest_inputs import read_fills, read_given, read_policy
+from orchestrator_entrypoints.commands.backtest_inputs import read_data, read_fills, read_policy
 from orchestrator_entrypoints.commands.backtest_outputs import outputs_of
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure
@@ -59,14 +59,14 @@ def sweep(arguments: argparse.Namespace, console: Console) -> int:
     outputs = outputs_of(arguments, console)
     policy = read_policy(arguments)
     chosen = _grid(arguments, policy)
-    given = read_given(arguments)
-    fills = read_fills(arguments, has_opens=given.opens is not None)
-    work = BacktestWork(given.read(fills.at), policy, fills)
+    data = read_data(arguments)
+    fills = read_fills(arguments, has_opens=data.opens is not None)
+    work = BacktestWork(data.read(fills.at), policy, fills)
     compute = _compute(arguments, work)
     outcomes = _outcomes(chosen, compute, outputs.path_of(".jsonl"), work.digest, console)
     varied = {full_name(axis.name) for axis in chosen.axes}
     common = {name: word for name, word in work.in_words().items() if name not in varied}
-    source = f"{given.description}; {work.inputs.dates[0]} to {work.inputs.dates[-1]}"
+    source = f"{data.description}; {work.inputs.dates[0]} to {work.inputs.dates[-1]}"
     paths = outputs.write(
         {"cells": table_of(outcomes)},
         lambda: sweep_page(chosen.axes, outcomes, source=source, policy=common),
@@ -108,9 +108,9 @@ def _require_readable(axes: tuple[Axis, ...], policy: BacktestPolicy) -> None:
 
 
 def _require_apart(axes: tuple[Axis, ...], arguments: argparse.Namespace) -> None:
-    given = {full_name(name) for name, _ in pairs(chain(*arguments.policy), "--policy")}
+    data = {full_name(name) for name, _ in pairs(chain(*arguments.policy), "--policy")}
     for axis in axes:
-        if full_name(axis.name) in given:
+        if full_name(axis.name) in data:
             raise CommandFailure(f"--grid: {axis.name} is in --policy too", ExitCode.USAGE)
 
 

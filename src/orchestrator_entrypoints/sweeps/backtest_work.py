@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import evolve, frozen
 
-from orchestrator_entrypoints.backtests.backtesting import backtest_inputs
+from orchestrator_entrypoints.backtests.backtesting import backtest_inputs, in_words
 from orchestrator_entrypoints.backtests.figures import figures_of
 from orchestrator_entrypoints.backtests.fills import FillModel
 from orchestrator_entrypoints.backtests.inputs import Inputs
@@ -25,8 +25,7 @@ class BacktestWork:
 
     def in_words(self) -> Mapping[str, str]:
         """Return what all cells have in common, unless they vary it, by name."""
-        at = {"fills": self.inputs.at.value}
-        return {**self.policy.in_words(), **at, **self.fills.in_words()}
+        return in_words(self.policy, self.inputs, self.fills)
 
     @property
     def digest(self) -> str:

@@ -110,7 +110,7 @@ def _install(client: Client, plugin: WorkPlugin, seconds: float) -> None:
 def _computed(client: Client, plugin: str, cells: Sequence[Cell]) -> Iterator[Outcome]:
     done: Queue[Future[Outcome]] = Queue()
     task = _Computation(plugin)
-    # Keys of one group wait at the scheduler, not at workers that may die.
+    # Keys of one group may wait at the scheduler, in place of workers that may die.
     waiting: dict[Future[Outcome], Cell] = {
         client.submit(task, cell, key=(plugin, place), priority=-place, pure=False): cell
         for place, cell in enumerate(cells)

@@ -91,7 +91,7 @@ def _require_same(path: Path, line: bytes, digest: str) -> None:
         raise JournalError(f"{path}: no journal of a sweep that this version reads")
     if head.get("inputs") != digest:
         raise JournalError(
-            f"{path}: is of other data, another policy or another version; "
+            f"{path}: is of other data, another policy, other fills or another version; "
             "write elsewhere with --out, or delete it"
         )
 
