@@ -24,6 +24,7 @@ from orchestrator_core.identifiers import ClientOrderId, Decision, Symbol
 from orchestrator_core.lifecycle import OrderState
 from orchestrator_core.limits import Limits
 from orchestrator_core.model import NoQuote, Quote, Reference, SignalBatch
+from orchestrator_core.money import WIDE
 from orchestrator_core.plans import PlanningPolicy, Snapshot, absent_symbols
 from orchestrator_core.policy import RunPolicy
 from orchestrator_core.ports import Inquiry, LookUp, LookUpKind, RunPorts
@@ -229,7 +230,7 @@ def _compare(inquiry: Inquiry, before: LookUp, after: LookUp) -> OpenQty | Unset
     status, filled = second.status, second.filled_qty
     if has_ended(status):
         return None
-    left = intent.qty - filled
+    left = WIDE.subtract(intent.qty, filled)
     if left < 0 or left != int(left):
         return unsettled(doubt_of_fill(filled, intent.qty))
     return OpenQty(intent.symbol, intent.client_order_id, intent.side, int(left)) if left else None

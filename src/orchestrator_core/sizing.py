@@ -13,7 +13,7 @@ from enum import StrEnum
 from attrs import Attribute, field, frozen
 
 from orchestrator_core.identifiers import Symbol
-from orchestrator_core.money import WIDE, ZERO, multiply, whole_quotient
+from orchestrator_core.money import EXACT, WIDE, ZERO, multiply, whole_quotient
 
 ONE = Decimal(1)
 
@@ -82,7 +82,9 @@ class SizingPolicy:
     def investable(self) -> Decimal:
         """The capital less its buffer, exactly."""
         buffer = self.rules.cash_buffer
-        return self.capital if buffer == ZERO else multiply(self.capital, ONE - buffer)
+        if buffer == ZERO:
+            return self.capital
+        return multiply(self.capital, EXACT.subtract(ONE, buffer))
 
 
 @frozen

@@ -4,7 +4,7 @@ One stored snapshot with some inputs changed, planned again: pure, so nothing ca
 everything that is not changed is as it was, the time of the decision included.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,7 @@ from orchestrator_core.model import NoQuote, Quote, Signal
 from orchestrator_core.planning import plan_orders
 from orchestrator_core.plans import OrderPlan, Snapshot
 from orchestrator_core.signals import check_batch
+from orchestrator_core.sizing import SizingRules
 
 SOURCE = "what_if"
 
@@ -28,6 +29,8 @@ class Changes:
         capital: Account currency; None leaves it.
         max_position_size: Cap on one position's notional, account currency; None leaves it.
         rules: Fields of `SizingRules` by name.
+        lot: Shares a lot, of every symbol asked for; None leaves each its own.
+        lots: The same of single symbols; the others keep theirs.
         limits: Fields of `Limits` by name.
         prices: Account currency per share, as of the decision.
         weights: Fractions of capital.
@@ -36,9 +39,25 @@ class Changes:
     capital: Decimal | None = None
     max_position_size: Decimal | None = None
     rules: Mapping[str, Any] = field(factory=dict, hash=False)
+    lot: int | None = None
+    lots: Mapping[Symbol, int] = field(factory=dict, hash=False)
     limits: Mapping[str, Any] = field(factory=dict, hash=False)
     prices: Mapping[Symbol, Decimal] = field(factory=dict, hash=False)
     weights: Mapping[Symbol, float] = field(factory=dict, hash=False)
+
+    def rules_over(self, rules: SizingRules, symbols: Iterable[Symbol]) -> SizingRules:
+        """Return rules as they would be.
+
+        Args:
+            rules: In force.
+            symbols: Whose lot `lot` is.
+
+        Raises:
+            ValueError: One is out of bounds.
+        """
+        common = {} if self.lot is None else dict.fromkeys(symbols, self.lot)
+        lots = {**rules.lot_sizes, **common, **self.lots}
+        return evolve(rules, **{"lot_sizes": lots, **self.rules})
 
 
 @frozen
@@ -97,7 +116,7 @@ def _change(snapshot: Snapshot, changes: Changes) -> Snapshot:
                 sizing,
                 capital=capital,
                 max_position_size=cap,
-                rules=evolve(sizing.rules, **changes.rules),
+                rules=changes.rules_over(sizing.rules, request.symbols),
             ),
             limits=evolve(snapshot.policy.limits, **changes.limits),
         ),

@@ -10,6 +10,8 @@ from orchestrator_core.money import ZERO, parse_money
 from orchestrator_core.tightening import AMOUNTS, COUNTS, SWITCHES
 from orchestrator_entrypoints.variables import one_of, parse_symbol_list
 
+MOST_SECONDS = 10**9
+
 
 def whole(text: str) -> int:
     """Return a whole number above zero."""
@@ -42,10 +44,10 @@ def truth(text: str) -> bool:
 
 
 def seconds(text: str) -> float:
-    """Return seconds, not below zero."""
+    """Return seconds from 0 to some thirty years."""
     value = finite(text)
-    if value < 0:
-        raise ValueError(f"expected seconds, not below zero, got {text[:60]!r}")
+    if not 0 <= value <= MOST_SECONDS:
+        raise ValueError(f"expected seconds from 0 to {MOST_SECONDS:,}, got {text[:60]!r}")
     return value
 
 

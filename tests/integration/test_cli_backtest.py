@@ -172,6 +172,7 @@ def test_data_that_no_backtest_can_be_made_of_are_told_by_file_row_and_column(
         (["--policy", "cap=0"], "--policy: max_position_size=0: expected"),
         (["--policy", "cap"], "--policy: expected NAME=VALUE"),
         (["--policy", "lot=1", "lot=2"], "lot is given twice"),
+        (["--policy", "max_price_age_seconds=1e16"], "expected seconds from 0 to 1,000,000,000"),
         (["--fills", "next_open"], "--fills next_open: there are no prices with a column open"),
         (["--slippage-bps", "x"], "--slippage-bps"),
         (["--slippage-bps", "10000"], "slippage_bps: expected less than"),
@@ -276,7 +277,10 @@ def test_a_journal_of_other_inputs_is_not_mixed_in(
     usual = ["sweep", *FILES, "--grid", "cap=2000", "--processes", "1", "--no-report"]
     assert main(usual) == ExitCode.DONE
     assert main([*usual, *otherwise]) == ExitCode.USAGE
-    assert "is of other data, another policy, other fills or another version" in capsys.readouterr().err
+    assert (
+        "is of other data, another policy, other fills or another version"
+        in capsys.readouterr().err
+    )
     (here / "prices.csv").write_text(PRICES.replace("98,99", "98.5,99"))
     assert main(usual) == ExitCode.USAGE
 

@@ -54,6 +54,7 @@ def values_of(table: Table) -> list[tuple[date, str, Decimal]]:
     [
         LONG,
         WIDE,
+        "\n\n" + WIDE,
         WIDE.removeprefix("Date"),  # a data frame's index without a name
         "\ufeff" + WIDE.replace("\n", "\r\n"),
     ],
@@ -93,6 +94,7 @@ def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
         ("date,symbol,qty\n", "header: expected a column weight or target_weight"),
         ("date,KO,KO\n", "header: the column KO is there twice"),
         ("date,KO\n2024-01-02,0.1,0.2\n", "row 2: expected 2 columns, got 3"),
+        ("\ndate,KO\n\n2024-01-02,x\n", "row 4, KO: expected a finite number"),
         ('date,KO\n2024-01-02,"0.1\n', "row 2: no CSV: unexpected end of data"),
         # What is in the cells is judged as it is of any other form.
         ("date,K O\n2024-01-02,1\n", "row 2, K O: 'K O' is no symbol"),

@@ -150,6 +150,10 @@ D0, D1 = DAYS
             LikePolars({"date": [D0, D0], "KO": [1, None], "MO": [None, 2]}),
             *("date", 1, "2024-01-02 is given twice"),
         ),
+        (
+            LikePolars({"date": [D0, D0], "symbol": ["V", "V"], "V": [1, 2]}),
+            *("symbol", 1, "V is given twice on 2024-01-02"),
+        ),
         (LikePolars({"date": [D0], "KO": [1], "ko": [2]}), "ko", 0, "KO is given twice"),
         ({D0: {"KO": "x"}}, "KO", 0, "expected a finite number, got 'x'"),
         (LikePolars({**LONG, "weight": [1, "x", 2]}), "weight", 1, "MO: expected a finite"),
@@ -195,6 +199,10 @@ def test_dates_of_pandas_that_are_none_and_columns_given_twice_are_named() -> No
         read_table("prices", multiple)
     periods = pandas.DataFrame({"KO": [1.0]}, index=pandas.PeriodIndex([D0], freq="D"))
     assert read_table("prices", periods).dates == (D0,)
+    # A week's value is not known on its first day.
+    weeks = pandas.DataFrame({"KO": [1.0]}, index=pandas.PeriodIndex([D0], freq="W"))
+    with pytest.raises(BacktestDataError, match="row 0, date: expected a day such as"):
+        read_table("prices", weeks)
     wide = pandas.DataFrame([[60.5, 40.0]], columns=["KO", "KO"], index=[D0])
     with pytest.raises(BacktestDataError, match="expected each column once, got 'KO' twice"):
         read_table("prices", wide)

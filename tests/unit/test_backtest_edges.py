@@ -1,7 +1,7 @@
 """Backtests of odd histories: very steep, of very many digits, and of batches that no run takes."""
 
 from datetime import date
-from decimal import Decimal, localcontext
+from decimal import Decimal, Inexact, localcontext
 from typing import Any
 
 import pytest
@@ -50,13 +50,15 @@ def test_equity_is_exact_where_a_short_position_has_more_digits_than_python_keep
     assert (last.equity, last.net) == (Decimal(100_000), last.short.copy_negate())
 
 
-@pytest.mark.parametrize("precision", [3, 11, 15, 28, 60])
+@pytest.mark.parametrize("precision", [1, 3, 11, 15, 28, 60])
 @pytest.mark.parametrize("engine", ["faithful", "columnar"])
 def test_results_do_not_hang_on_the_callers_decimal_context(precision: int, engine: Any) -> None:
-    policy = BacktestPolicy(engine=engine, keeps_runs=False)
+    rules = evolve(BacktestPolicy().rules, cash_buffer=Decimal("0.333"))
+    policy = BacktestPolicy(engine=engine, keeps_runs=False, rules=rules)
     expected = backtest([("2024-01-02", "KO", 0.25)], PLAIN, policy=policy)
     with localcontext() as context:
         context.prec = precision
+        context.traps[Inexact] = True
         found = backtest([("2024-01-02", "KO", 0.25)], PLAIN, policy=policy)
         summary = found.summary()
         assert figures_of(found) == figures_of(expected)

@@ -204,6 +204,29 @@ def test_a_run_that_would_be_refused_changes_every_order() -> None:
     assert "MAX_BASKET_GROSS" in (basket.runs[0].refusal or "")
 
 
+def test_a_lot_of_one_symbol_leaves_others_as_each_run_had_them() -> None:
+    def with_lots(at: int, **lots: int) -> StoredRecord:
+        snapshot = derive(a_record()).snapshot
+        named = {Symbol(name): lot for name, lot in lots.items()}
+        rules = evolve(snapshot.policy.sizing.rules, lot_sizes=named)
+        sizing = evolve(snapshot.policy.sizing, rules=rules)
+        day = snapshot.batch.as_of_date + timedelta(days=at)
+        return recorded(
+            evolve(
+                snapshot,
+                policy=evolve(snapshot.policy, sizing=sizing),
+                batch=evolve(snapshot.batch, as_of_date=day),
+            ),
+            RunId(UUID(int=at + 1)),
+        )
+
+    records = [with_lots(0, B=7), with_lots(1, B=1)]
+    policies = {"lot.A": Changes(lots={A: 9}), "lot": Changes(lot=9)}
+    _, one, common = backtest_from_runs(records, policies).outcomes
+    assert {each.symbol for run in one.runs for each in run.differences} == {A}
+    assert {each.symbol for run in common.runs for each in run.differences} == {A, B}
+
+
 def test_what_cannot_be_decided_otherwise_is_refused() -> None:
     with pytest.raises(ValueError, match="one strategy, got none that can be read"):
         backtest_from_runs([], {})

@@ -42,6 +42,7 @@ class Cell:
     Attributes:
         row: Of what was given, counting from 0 unless the form counts otherwise.
         column: What the value's column is called.
+        is_wide: Whether that is its symbol's.
     """
 
     day: Any
@@ -49,6 +50,7 @@ class Cell:
     value: Any
     row: int
     column: Any = VALUE
+    is_wide: bool = False
 
 
 @frozen
@@ -191,7 +193,7 @@ def _of_day(day: Any, values: Iterable[tuple[Any, Any]], place: int) -> Iterator
     for symbol, value in values:
         if not _is_missing(value):
             is_empty = False
-            yield Cell(day, symbol, value, place, symbol)
+            yield Cell(day, symbol, value, place, symbol, is_wide=True)
     if is_empty:
         yield EmptyRow(day, place)
 

@@ -287,7 +287,7 @@ def _in_force(snapshot: Snapshot) -> str:
 def _policy_of(snapshot: Snapshot, changes: Changes, symbols: frozenset[Symbol]) -> BacktestPolicy:
     """Return what a run's policy is with the changes, lots of what has no prices left out."""
     sizing, cap = snapshot.policy.sizing, changes.max_position_size
-    rules = evolve(sizing.rules, **changes.rules)
+    rules = changes.rules_over(sizing.rules, symbols)
     lots = {symbol: lot for symbol, lot in rules.lot_sizes.items() if symbol in symbols}
     return BacktestPolicy(
         capital=sizing.capital if changes.capital is None else changes.capital,

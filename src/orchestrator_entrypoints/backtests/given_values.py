@@ -25,9 +25,10 @@ def day_of(value: Any) -> date:
         day = day.astype("datetime64[us]").item()
     if type(day).__name__ == "NAType":
         day = None
-    # One of pandas' periods begins with its day.
-    if hasattr(day, "to_timestamp"):
-        day = day.to_timestamp()
+    # A period of pandas' that is longer than a day ends in the future of its first one.
+    if hasattr(day, "start_time") and hasattr(day, "end_time"):
+        is_day = day.start_time.date() == day.end_time.date()
+        day = day.start_time.normalize() if is_day else None
     if isinstance(day, str):
         try:
             day = datetime.fromisoformat(day.strip())

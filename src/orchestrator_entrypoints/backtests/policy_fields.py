@@ -46,6 +46,10 @@ _RULES: Mapping[str, Callable[[str], Any]] = {
 _LIMITS: Mapping[str, Callable[[str], Any]] = {
     name: _open_or(read) if getattr(Limits(), name) is None else read
     for name, read in LIMIT_READERS.items()
+} | {
+    "restricted_symbols": lambda text: (
+        frozenset() if text == OPEN else LIMIT_READERS["restricted_symbols"](text)
+    )
 }
 NAMES = (*SHORT, *_OWN, *_RULES, *_LIMITS)
 
@@ -71,15 +75,8 @@ def policy_with(policy: BacktestPolicy, written: Iterable[tuple[str, str]]) -> B
     )
 
 
-def changes_with(
-    written: Iterable[tuple[str, str]], lot_sizes: Mapping[Symbol, int], symbols: Iterable[Symbol]
-) -> Changes:
+def changes_with(written: Iterable[tuple[str, str]]) -> Changes:
     """Return fields of that name and value as changes to recorded runs.
-
-    Args:
-        written: Names and values.
-        lot_sizes: The lots in force, which those of single symbols stand beside.
-        symbols: What `lot` is the lot of.
 
     Raises:
         ValueError: As of `policy_with`, or a recorded run has no such field.
@@ -90,15 +87,13 @@ def changes_with(
             raise ValueError(f"{name}: cannot be changed of a recorded run")
     if fields.get("max_position_size") == OPEN:
         raise ValueError("max_position_size=none: a recorded run has a cap")
-    own, rules = _taken(fields, _OWN), _taken(fields, _RULES)
-    common = dict.fromkeys(symbols, own["lot"]) if LOT in own else {}
-    lots = {**lot_sizes, **common, **_lots(fields)}
-    if lots != lot_sizes:
-        rules["lot_sizes"] = lots
+    own = _taken(fields, _OWN)
     return Changes(
         capital=own.get("capital"),
         max_position_size=own.get("max_position_size"),
-        rules=rules,
+        rules=_taken(fields, _RULES),
+        lot=own.get(LOT),
+        lots=_lots(fields),
         limits=_taken(fields, _LIMITS),
     )
 

@@ -146,7 +146,7 @@ class _Reading:
             self._pass(cell)
             return
         if not self.dates or cell.day is not self._day:
-            self.is_wide = cell.column is cell.symbol
+            self.is_wide = cell.is_wide
             self._go_to(cell)
         day, values = self.dates[-1], self.values[-1]
         symbol = self._symbol(cell)
@@ -200,7 +200,7 @@ class _Reading:
         try:
             return number_of(cell.value)
         except ValueError as error:
-            whose = "" if cell.column == cell.symbol else f"{cell.symbol}: "
+            whose = "" if cell.is_wide else f"{cell.symbol}: "
             raise self._wrong(cell, str(cell.column), f"{whose}{error}") from None
 
     def _wrong(self, cell: Given, field_: str, problem: str) -> BacktestDataError:

@@ -4,9 +4,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from orchestrator_core.identifiers import Symbol
 from orchestrator_core.ports import RunRepository
-from orchestrator_core.replay import StoredRecord, UnreadableRecord, derive
+from orchestrator_core.replay import StoredRecord
 from orchestrator_core.run_files import decode_lines
 from orchestrator_core.what_if import Changes
 from orchestrator_entrypoints.backtests.fills import FillModel
@@ -44,8 +43,8 @@ def backtest_from_runs(arguments: argparse.Namespace, outputs: Outputs, console:
         raise CommandFailure("--engine: recorded runs are decided by the workflow", ExitCode.USAGE)
     prices = None if arguments.prices is None else read_price_file(arguments.prices)
     fills = read_fills(arguments, has_opens=prices is not None and prices.others is not None)
+    policies = _policies(arguments)
     records = _records(arguments)
-    policies = _policies(arguments, records)
     with console.working(f"deciding {len(records):,} recorded runs again"):
         found = _decide_again(records, policies, prices, fills)
     _leave(found, outputs, console)
@@ -82,32 +81,14 @@ def _leave(found: FromRuns, outputs: Outputs, console: Console) -> None:
         console.line(f"wrote {path}")
 
 
-def _policies(arguments: argparse.Namespace, records: Sequence[StoredRecord]) -> dict[str, Changes]:
-    lots, symbols = _lots_and_symbols(records)
+def _policies(arguments: argparse.Namespace) -> dict[str, Changes]:
     policies: dict[str, Changes] = {}
     for texts in arguments.policy:
-        name = " ".join(texts)
         try:
-            policies[name] = changes_with(pairs(texts, "--policy"), lots, symbols)
+            policies[" ".join(texts)] = changes_with(pairs(texts, "--policy"))
         except ValueError as problem:
             raise CommandFailure(f"--policy: {problem}", ExitCode.USAGE) from None
     return policies
-
-
-def _lots_and_symbols(
-    records: Sequence[StoredRecord],
-) -> tuple[dict[Symbol, int], list[Symbol]]:
-    """Return the lots in force in the last run that can be read, and every symbol with a signal."""
-    lots: dict[Symbol, int] = {}
-    symbols: dict[Symbol, None] = {}
-    for record in records:
-        try:
-            snapshot = derive(record).snapshot
-        except UnreadableRecord:
-            continue  # told once the runs are decided again
-        lots = dict(snapshot.policy.sizing.rules.lot_sizes)
-        symbols |= dict.fromkeys(signal.symbol for signal in snapshot.batch.signals)
-    return lots, list(symbols)
 
 
 def _records(arguments: argparse.Namespace) -> list[StoredRecord]:

@@ -80,15 +80,16 @@ Body = Sequence[tuple[int, Row]]
 def _read(path: Path) -> tuple[list[str], Body]:
     """Return the names of the columns, and the rows that hold something, with their numbers."""
     is_parquet = path.suffix == ".parquet"
-    rows = _parquet_rows(path) if is_parquet else _csv_rows(path)
-    first = 1 if is_parquet else 2
+    # Rows of CSV count from its header's, and those of Parquet from the first below its names.
+    rows = enumerate(_parquet_rows(path), start=0) if is_parquet else enumerate(_csv_rows(path), 1)
     try:
-        header = [str(name).strip() for name in next(rows, ())]
-        body = [each for each in enumerate(rows, start=first) if any(map(_is_there, each[1]))]
+        there = [(number, row) for number, row in rows if any(map(_is_there, row))]
     except OSError as error:
         raise CommandFailure(describe_os_error(error), ExitCode.USAGE) from None
-    if not header:
+    if not there:
         raise CommandFailure(f"{path}: is empty", ExitCode.USAGE)
+    (_, names), *body = there
+    header = [str(name).strip() for name in names]
     if not header[0] and DATE not in map(str.lower, header):
         header[0] = DATE  # the index of a data frame, which has no name
     return header, body
@@ -148,7 +149,7 @@ def _by_day(path: Path, header: Sequence[str], dated: int, body: Body) -> Iterat
         if not there:
             yield EmptyRow(row[dated], number)
         for place, name in there:
-            yield Cell(row[dated], name, row[place], number, name)
+            yield Cell(row[dated], name, row[place], number, name, is_wide=True)
 
 
 def _by_row(

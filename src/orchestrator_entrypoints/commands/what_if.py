@@ -1,7 +1,7 @@
 """`orchestrator what-if`: a stored run's orders, had something been otherwise."""
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -39,7 +39,7 @@ _COLUMNS = (
 def show_what_if(arguments: argparse.Namespace, console: Console) -> int:
     """Show the orders before and after; nothing is stored or sent."""
     run_id = run_id_of(arguments.run_id)
-    _changes(arguments, {}, ())  # what is written wrong is told before anything is read
+    changes = _changes(arguments)
 
     async def work(runs: RunRepository) -> ExitCode:
         record = await read_one(runs, run_id)
@@ -48,9 +48,7 @@ def show_what_if(arguments: argparse.Namespace, console: Console) -> int:
         except UnreadableRecord as error:
             raise CommandFailure(f"run {run_id}: {error}", ExitCode.DAMAGED) from None
         snapshot = derivation.snapshot
-        lots = snapshot.policy.sizing.rules.lot_sizes
-        symbols = [signal.symbol for signal in snapshot.batch.signals]
-        found = what_if(snapshot, _changes(arguments, lots, symbols))
+        found = what_if(snapshot, changes)
         missing = _missing(found.changed)
         if arguments.json:
             console.json(_as_json(found, snapshot) | {"missing": list(missing)})
@@ -63,11 +61,9 @@ def show_what_if(arguments: argparse.Namespace, console: Console) -> int:
     return with_runs(arguments, work)
 
 
-def _changes(
-    arguments: argparse.Namespace, lots: Mapping[Symbol, int], symbols: Iterable[Symbol]
-) -> Changes:
+def _changes(arguments: argparse.Namespace) -> Changes:
     try:
-        fields = changes_with(pairs(arguments.settings, "--set"), lots, symbols)
+        fields = changes_with(pairs(arguments.settings, "--set"))
     except ValueError as problem:
         raise CommandFailure(f"--set: {problem}", ExitCode.USAGE) from None
     changes = evolve(
