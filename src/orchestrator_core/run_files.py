@@ -7,7 +7,7 @@ line seals those before it, by their count and their digest: a file that was cut
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -62,17 +62,34 @@ def decode_line(line: str) -> StoredRecord:
         raise ValueError(f"no exported run: {error!r}") from None
 
 
-def decode_lines(lines: Iterable[str]) -> list[StoredRecord]:
-    """Return the records of an export, or of several, one after the other.
+class BrokenSeal(ValueError):
+    """A line seals others than those before it."""
+
+
+class NotSealed(ValueError):
+    """An export was cut, or is none: its last line does not seal those before it.
+
+    Attributes:
+        runs: Lines after the last seal.
+    """
+
+    def __init__(self, runs: int) -> None:
+        super().__init__("was cut, or is no export: its last line does not seal it")
+        self.runs = runs
+
+
+def read_export(lines: Iterable[str]) -> Iterator[tuple[int, StoredRecord | ValueError]]:
+    """Yield the records of an export, or of several, one after the other, with their lines.
 
     Args:
         lines: With their ends or without; blank ones mean nothing.
 
+    Yields:
+        The line, counting from 1, and its record, or why it has none or seals what is not there.
+
     Raises:
-        ValueError: A line is damaged, or the last one does not seal those before it; names the
-            line, counting from 1.
+        NotSealed: After the last line.
     """
-    records: list[StoredRecord] = []
     seal, is_sealed = Seal(), False
     for number, each in enumerate(lines, start=1):
         line = each.strip()
@@ -82,16 +99,34 @@ def decode_lines(lines: Iterable[str]) -> list[StoredRecord]:
         if is_sealed:
             problem = seal.contradiction(line)
             if problem is not None:
-                raise ValueError(f"line {number}: {problem}")
+                yield number, BrokenSeal(problem)
             seal = Seal()
             continue
         seal.add(line)
         try:
-            records.append(decode_line(line))
+            yield number, decode_line(line)
         except ValueError as error:
-            raise ValueError(f"line {number} is no exported run: {error}") from None
+            yield number, error
     if not is_sealed:
-        raise ValueError("was cut, or is no export: its last line does not seal it")
+        raise NotSealed(seal.runs)
+
+
+def decode_lines(lines: Iterable[str]) -> list[StoredRecord]:
+    """Return the records of an export, or of several, one after the other.
+
+    Args:
+        lines: With their ends or without; blank ones mean nothing.
+
+    Raises:
+        ValueError: A line is damaged, which it names, or the last one does not seal the others.
+    """
+    records = []
+    for number, found in read_export(lines):
+        if isinstance(found, BrokenSeal):
+            raise ValueError(f"line {number}: {found}")
+        if isinstance(found, ValueError):
+            raise ValueError(f"line {number} is no exported run: {found}")
+        records.append(found)
     return records
 
 

@@ -13,7 +13,7 @@ from attrs import define, field
 
 from orchestrator_core.ports import RunRepository
 from orchestrator_core.replay import Replay, Verdict, replay
-from orchestrator_core.run_files import Seal, decode_line, is_seal
+from orchestrator_core.run_files import NotSealed, read_export
 from orchestrator_core.runs import RunFilter
 from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.commands.edge import CommandFailure, describe_os_error
@@ -157,39 +157,24 @@ def _replay_file(stream: Iterable[bytes], findings: _Findings, *, name: str) -> 
     Raises:
         CommandFailure: It is none, or was cut; or it holds no run.
     """
-    seal, is_sealed = Seal(), False
+    # What is no UTF-8 is for the digests to find.
+    lines = (line.decode(errors="replace") for line in stream)
     with findings.console.progress("replaying runs of a file", total=None) as advance:
-        for number, line in _lines_of(stream):
-            is_sealed = is_seal(line)
-            if is_sealed:
-                problem = seal.contradiction(line)
-                if problem is not None:
-                    findings.add_damaged_line(number, problem)
-                seal = Seal()
-                continue
-            seal.add(line)
-            try:
-                findings.add(replay(decode_line(line)))
-            except ValueError as error:
-                findings.add_damaged_line(number, str(error))
-            advance(1)
-    if not is_sealed:
-        what = "it was cut" if seal.runs else "it is empty"
-        raise CommandFailure(
-            f"{name}: refused: {what}, or is no export: its last line does not seal it",
-            ExitCode.DAMAGED,
-        )
+        try:
+            for number, found in read_export(lines):
+                if isinstance(found, ValueError):
+                    findings.add_damaged_line(number, str(found))
+                else:
+                    findings.add(replay(found))
+                advance(1)
+        except NotSealed as problem:
+            what = "it was cut" if problem.runs else "it is empty"
+            raise CommandFailure(
+                f"{name}: refused: {what}, or is no export: its last line does not seal it",
+                ExitCode.DAMAGED,
+            ) from None
     if not findings.verdicts.total():
         raise CommandFailure(f"{name}: an export without any run", ExitCode.FAILED)
-
-
-def _lines_of(stream: Iterable[bytes]) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank, with their numbers."""
-    for number, line in enumerate(stream, start=1):
-        # What is no UTF-8 is for the digests to find.
-        text = line.decode(errors="replace").strip()
-        if text:
-            yield number, text
 
 
 @contextmanager
