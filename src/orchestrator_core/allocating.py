@@ -7,7 +7,7 @@ from attrs import frozen
 
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.model import Quote
-from orchestrator_core.money import WIDE, ZERO, add_all, multiply, rounded
+from orchestrator_core.money import SHOWN, WIDE, ZERO, add_all, multiply, rounded
 from orchestrator_core.plans import OrderPlan, Snapshot
 
 # Tracking error is shown, and never computed with.
@@ -83,12 +83,9 @@ def allocation_between(
 def _root_mean_square(misses: list[Decimal], investable: Decimal) -> Decimal:
     if not misses:
         return ZERO
-    # Rounding is allowed from here on: 40 digits are far more than are shown.
-    rounding = WIDE.copy()
-    rounding.prec, rounding.traps = 40, dict.fromkeys(rounding.traps, False)
     squares = ZERO
     for miss in misses:
-        fraction = rounding.divide(miss, investable)
-        squares = rounding.add(squares, rounding.multiply(fraction, fraction))
-    mean = rounding.divide(squares, Decimal(len(misses)))
-    return rounded(rounding.sqrt(mean), PLACES, ROUND_HALF_EVEN)
+        fraction = SHOWN.divide(miss, investable)
+        squares = SHOWN.add(squares, SHOWN.multiply(fraction, fraction))
+    mean = SHOWN.divide(squares, Decimal(len(misses)))
+    return rounded(SHOWN.sqrt(mean), PLACES, ROUND_HALF_EVEN)

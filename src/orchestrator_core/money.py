@@ -27,7 +27,9 @@ EXACT = Context(prec=160, traps=[DivisionByZero, Inexact, InvalidOperation, Over
 WIDE = EXACT.copy()
 WIDE.prec = 800
 
-# What is shown may be rounded; the caller's own context, which may be any, is never asked.
+# What is shown, and never computed with, may be rounded: 40 digits are far more than are shown. The
+# caller's own context, which may be any, is never asked.
+SHOWN = Context(prec=40, traps=[])
 _ROUNDING = Context(prec=WIDE.prec, traps=[DivisionByZero, InvalidOperation, Overflow])
 
 ZERO = Decimal(0)

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from attrs import define
 
 from orchestrator_core.identifiers import Symbol
-from orchestrator_core.money import WIDE, ZERO, add_all, rounded
+from orchestrator_core.money import SHOWN, WIDE, ZERO, add_all, rounded
 from orchestrator_entrypoints.backtests.account import Account
 from orchestrator_entrypoints.backtests.fills import Fill
 from orchestrator_entrypoints.backtests.result import Day
@@ -56,6 +56,4 @@ class Valuing:
         below = WIDE.subtract(self.peak, equity)
         if not below:
             return ZERO
-        rounding = WIDE.copy()
-        rounding.prec, rounding.traps = 40, dict.fromkeys(rounding.traps, False)
-        return rounded(rounding.divide(below, self.peak), PLACES, ROUND_HALF_EVEN)
+        return rounded(SHOWN.divide(below, self.peak), PLACES, ROUND_HALF_EVEN)
