@@ -34,6 +34,10 @@ class Difference:
         """What is lacking, before lots; below zero where there is too much."""
         return self.target - self.held - self.on_order
 
+    def closes(self, leg: int) -> bool:
+        """Whether a leg closes the position: it goes whatever it is worth."""
+        return leg == 0 and self.legs[0] == -(self.held + self.on_order)
+
 
 def difference(target: int, *, held: int, on_order: int, lot: int = 1) -> Difference:
     """Return what is lacking of a target, as orders.

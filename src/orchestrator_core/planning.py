@@ -199,7 +199,7 @@ class _Planner:
     ) -> SizingDecision:
         """Return the decision with an order of so many shares, denied if a control says so."""
         symbol, lacking = sized.signal.symbol, sized.difference
-        closes = lacking is not None and leg == 0 and shares == -(lacking.held + lacking.on_order)
+        closes = lacking is not None and lacking.closes(leg)
         least = self.policy.sizing.rules.min_order_notional
         if not closes and multiply(price, abs(shares)) < least:
             return evolve(sized, skip=SkipReason.LESS_THAN_MINIMUM)

@@ -5,7 +5,7 @@ core's own difference. What is shown of a run beside that is computed as the cor
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from math import nan
 
@@ -13,7 +13,7 @@ import numpy as np
 from attrs import define, evolve, field
 
 from orchestrator_core.allocating import Allocation, allocation_between
-from orchestrator_core.differences import difference
+from orchestrator_core.differences import Difference, difference
 from orchestrator_core.errors import MalformedReply
 from orchestrator_core.identifiers import Symbol
 from orchestrator_core.lifecycle import RunStatus
@@ -163,35 +163,13 @@ class ColumnarEngine:
         if self.rules.closes_absent:
             targets |= dict.fromkeys(sorted(held.keys() - targets.keys()), 0)
         lots = self.rules.lot_of
-        orders: _Orders = [
-            (each, difference(target, held=held.get(each, 0), on_order=0, lot=lots(each)).legs)
+        lacking = [
+            (each, difference(target, held=held.get(each, 0), on_order=0, lot=lots(each)))
             for each, target in targets.items()
         ]
-        return (orders, Whys()) if self._judged_by is None else self._judge(orders, closes)
-
-    def _judge(self, orders: _Orders, closes: Mapping[Symbol, Decimal]) -> tuple[_Orders, Whys]:
-        """Return the orders that are sent, and why the others are not: as planning decides it.
-
-        Where the first leg of a flip is denied, so is the second.
-        """
-        sent: _Orders = []
-        denied = Whys()
-        for symbol, legs in orders:
-            whys = [self._why(symbol, leg, shares, closes) for leg, shares in enumerate(legs)]
-            is_denied = bool(whys) and isinstance(whys[0], DenialCode)
-            if is_denied and not isinstance(whys[-1], SkipReason):
-                whys = [whys[0]] * len(whys)
-            denied.update(whys)
-            gone = tuple(shares for shares, why in zip(legs, whys, strict=True) if why is None)
-            sent.append((symbol, gone))
-        return sent, denied
-
-    def _why(
-        self, symbol: Symbol, leg: int, shares: int, closes: Mapping[Symbol, Decimal]
-    ) -> SkipReason | DenialCode | None:
-        assert self._judged_by is not None  # noqa: S101 - asked only where something judges
-        is_closing = leg == 0 and shares == -self.account.shares.get(symbol, 0)
-        return hindrance(shares, closes[symbol], symbol, self._judged_by, closes=is_closing)
+        if self._judged_by is None:
+            return [(each, found.legs) for each, found in lacking], Whys()
+        return _judge(lacking, closes, self._judged_by)
 
     def _allocation(
         self,
@@ -208,3 +186,28 @@ class ColumnarEngine:
             {each: multiply(closes.get(each, ZERO), shares) for each, shares in got.items()},
             sizing.investable,
         )
+
+
+def _judge(
+    lacking: Iterable[tuple[Symbol, Difference]],
+    closes: Mapping[Symbol, Decimal],
+    policy: PlanningPolicy,
+) -> tuple[_Orders, Whys]:
+    """Return the orders that are sent, and why the others are not: as planning decides it.
+
+    Where the first leg of a flip is denied, so is the second.
+    """
+    sent: _Orders = []
+    denied = Whys()
+    for symbol, found in lacking:
+        whys = [
+            hindrance(shares, closes[symbol], symbol, policy, closes=found.closes(leg))
+            for leg, shares in enumerate(found.legs)
+        ]
+        is_denied = bool(whys) and isinstance(whys[0], DenialCode)
+        if is_denied and not isinstance(whys[-1], SkipReason):
+            whys = [whys[0]] * len(whys)
+        denied.update(whys)
+        gone = tuple(shares for shares, why in zip(found.legs, whys, strict=True) if why is None)
+        sent.append((symbol, gone))
+    return sent, denied
