@@ -16,7 +16,6 @@ from orchestrator_core.model import SignalBatch
 from orchestrator_core.requests import RunRequest
 from orchestrator_entrypoints.backtests.account import Account
 from orchestrator_entrypoints.backtests.fills import Fault, Fill, FillModel
-from orchestrator_entrypoints.backtests.given_values import exactly
 from orchestrator_entrypoints.backtests.inputs import Inputs
 from orchestrator_entrypoints.backtests.kept_runs import KeptRun
 from orchestrator_entrypoints.backtests.market import Market
@@ -122,10 +121,6 @@ def why_not_columnar(
         return "a batch holds no signal"
     if any(signal.contributions for batch in traded.values() for signal in batch.signals):
         return "signals are netted from several strategies"
-    if any(
-        exactly(float(value)) != exactly(value)
-        for closes in inputs.closes.values
-        for value in closes.values()
-    ):
+    if not inputs.has_floats:
         return "a price has more digits than a float holds"
     return None

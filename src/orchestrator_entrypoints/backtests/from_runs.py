@@ -173,9 +173,11 @@ def _inputs(
 def _strange_prices(merged: Mapping[date, Snapshot], inputs: Inputs) -> Iterator[str]:
     """Say of the first price that is far from the one a run was sized with, as after a split."""
     for place, day in enumerate(inputs.dates):
+        if day not in merged:
+            continue
         closes = inputs.closes_at(place)
-        quotes = merged[day].quotes if day in merged else ()
-        sized_with = {each.symbol: each.price for each in quotes if isinstance(each, Quote)}
+        quotes = (each for each in merged[day].quotes if isinstance(each, Quote))
+        sized_with = {each.symbol: each.price for each in quotes}
         for symbol in sorted(sized_with.keys() & closes.keys()):
             price, close = sized_with[symbol], closes[symbol]
             if multiply(close, FAR) < price or close > multiply(price, FAR):

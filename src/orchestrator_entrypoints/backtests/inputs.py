@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -29,7 +30,7 @@ from orchestrator_entrypoints.backtests.tables import (
 Prices = Mapping[Symbol, Decimal]
 
 
-@frozen
+@frozen(slots=False)
 class Inputs:
     """Signals and prices that fit together.
 
@@ -52,10 +53,20 @@ class Inputs:
         """The dates of the prices, ascending."""
         return self.closes.dates
 
-    @property
+    # Found once for all backtests over the same inputs.
+    @cached_property
     def symbols(self) -> frozenset[Symbol]:
         """Every symbol that has a price."""
         return self.closes.symbols
+
+    @cached_property
+    def has_floats(self) -> bool:
+        """Whether every close is a float, or prints like one."""
+        return all(
+            exactly(float(value)) == exactly(value)
+            for closes in self.closes.values
+            for value in closes.values()
+        )
 
     def closes_at(self, place: int) -> Prices:
         """Return the closes of the date at that place, account currency per share."""
@@ -135,16 +146,17 @@ def _batches(signals: Any, closes: Table) -> tuple[Mapping[date, SignalBatch], t
         if later <= earlier:
             problem = f"{later} comes after {earlier}: dates must ascend"
             raise BacktestDataError(SIGNALS, "date", place, problem)
+    dates = frozenset(closes.dates)
     for place, batch in enumerate(given):
-        for field, problem in _wrong_with(batch, check, closes):
+        if batch.as_of_date not in dates:
+            raise BacktestDataError(SIGNALS, "date", place, undated(batch.as_of_date, closes))
+        for field, problem in _wrong_with(batch, check):
             raise BacktestDataError(SIGNALS, field, place, problem)
     return {batch.as_of_date: batch for batch in given}, ()
 
 
-def _wrong_with(batch: SignalBatch, check: Check, closes: Table) -> Iterator[tuple[str, str]]:
+def _wrong_with(batch: SignalBatch, check: Check) -> Iterator[tuple[str, str]]:
     """Yield the field and what is wrong with it, of what no run could be made of."""
-    if batch.as_of_date not in closes.dates:
-        yield "date", undated(batch.as_of_date, closes)
     for signal in batch.signals:
         if type(signal.target_weight) not in (float, int):
             kind = type(signal.target_weight).__name__
