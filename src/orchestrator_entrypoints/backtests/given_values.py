@@ -55,7 +55,7 @@ def number_of(value: Any) -> Number:
     if type(value) in {float, Decimal} and _is_finite(value):
         plain: Number = value
         return plain
-    number = _bare(value)
+    number = python_number(value)
     if isinstance(number, str):
         try:
             number = Decimal(number)
@@ -70,7 +70,7 @@ def number_of(value: Any) -> Number:
 
 def python_number(value: Any) -> Any:
     """Return a number of numpy's as Python's, and anything else as it is."""
-    return _bare(value)
+    return value.item() if hasattr(value, "item") else value
 
 
 def price_problem(price: Number) -> str | None:
@@ -97,10 +97,6 @@ def shares_of(value: Any) -> int:
 def exactly(value: Number) -> Decimal:
     """Return the decimal that prints like the value."""
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-
-
-def _bare(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
 
 
 def _is_finite(number: Number) -> bool:

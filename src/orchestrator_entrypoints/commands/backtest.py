@@ -8,7 +8,7 @@ from orchestrator_entrypoints.backtests.backtesting import backtest_inputs
 from orchestrator_entrypoints.backtests.result import OrderRow
 from orchestrator_entrypoints.commands.backtest_from_runs import backtest_from_runs
 from orchestrator_entrypoints.commands.backtest_inputs import read_data, read_fills, read_policy
-from orchestrator_entrypoints.commands.backtest_outputs import outputs_of
+from orchestrator_entrypoints.commands.backtest_outputs import outputs_of, tell_left
 from orchestrator_entrypoints.commands.console import Console
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
@@ -41,10 +41,7 @@ def backtest(arguments: argparse.Namespace, console: Console) -> int:
             tables, lambda: backtest_page(result, title="Backtest", source=data.description)
         )
     console.pairs(summary_lines(result.summary()))
-    for note in result.notes:
-        console.note(f"note: {note}")
-    for path in paths:
-        console.line(f"wrote {path}")
+    tell_left(result.notes, paths, console)
     has_run = [day for day in result.days if day.run_status is not None]
     if has_run and all(day.has_failed_run for day in has_run):
         console.error("every run failed: nothing was traded")

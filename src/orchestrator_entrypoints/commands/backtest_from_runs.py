@@ -14,7 +14,7 @@ from orchestrator_entrypoints.backtests.from_runs import backtest_from_runs as d
 from orchestrator_entrypoints.backtests.policy_fields import changes_with
 from orchestrator_entrypoints.backtests.tables import OPENS, PRICES
 from orchestrator_entrypoints.commands.backtest_inputs import located, read_fills, read_price_file
-from orchestrator_entrypoints.commands.backtest_outputs import Outputs
+from orchestrator_entrypoints.commands.backtest_outputs import Outputs, tell_left
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure, describe_os_error
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
@@ -75,10 +75,7 @@ def _leave(found: FromRuns, outputs: Outputs, console: Console) -> None:
     left, *figures = COLUMNS
     columns = [Column(left), *(Column(name, is_right=True) for name in figures)]
     console.table(columns, rows)
-    for note in notes_of(found):
-        console.note(f"note: {note}")
-    for path in paths:
-        console.line(f"wrote {path}")
+    tell_left(notes_of(found), paths, console)
 
 
 def _policies(arguments: argparse.Namespace) -> dict[str, Changes]:

@@ -73,6 +73,14 @@ class Outputs:
         return tuple(paths)
 
 
+def tell_left(notes: Iterable[str], paths: Iterable[Path], console: Console) -> None:
+    """Say what the reader should know, and which files were left."""
+    for note in notes:
+        console.note(f"note: {note}")
+    for path in paths:
+        console.line(f"wrote {path}")
+
+
 def outputs_of(arguments: argparse.Namespace, console: Console) -> Outputs:
     """Return where files go; the directory is there then.
 

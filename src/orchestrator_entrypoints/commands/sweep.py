@@ -13,7 +13,7 @@ from attrs import frozen
 from orchestrator_entrypoints.backtests.policy import BacktestPolicy
 from orchestrator_entrypoints.backtests.policy_fields import full_name, policy_with
 from orchestrator_entrypoints.commands.backtest_inputs import read_data, read_fills, read_policy
-from orchestrator_entrypoints.commands.backtest_outputs import outputs_of
+from orchestrator_entrypoints.commands.backtest_outputs import outputs_of, tell_left
 from orchestrator_entrypoints.commands.console import Column, Console, Row
 from orchestrator_entrypoints.commands.edge import CommandFailure
 from orchestrator_entrypoints.commands.exit_codes import ExitCode
@@ -108,9 +108,9 @@ def _require_readable(axes: tuple[Axis, ...], policy: BacktestPolicy) -> None:
 
 
 def _require_apart(axes: tuple[Axis, ...], arguments: argparse.Namespace) -> None:
-    data = {full_name(name) for name, _ in pairs(chain(*arguments.policy), "--policy")}
+    in_policy = {full_name(name) for name, _ in pairs(chain(*arguments.policy), "--policy")}
     for axis in axes:
-        if full_name(axis.name) in data:
+        if full_name(axis.name) in in_policy:
             raise CommandFailure(f"--grid: {axis.name} is in --policy too", ExitCode.USAGE)
 
 
@@ -163,10 +163,7 @@ def _tell(
     console.table([Column(name, is_right=True) for name in columns], rows)
     if len(rows) < len(outcomes):
         console.line(f"the best {len(rows)} of {len(outcomes):,} cells")
-    for note in notes_of(outcomes):
-        console.note(f"note: {note}")
-    for path in paths:
-        console.line(f"wrote {path}")
+    tell_left(notes_of(outcomes), paths, console)
     failed = sum(outcome.error is not None for outcome in outcomes)
     if failed:
         console.error(f"{failed:,} of {len(outcomes):,} cells have no figures")
